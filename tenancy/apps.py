@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from tenancy import conf
+
+
+class TenancyConfig(AppConfig):
+    """Organizations that share one database and cannot see each other."""
+
+    name = "tenancy"
+    verbose_name = _("Organizations")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        # A project's migrations refer to the setting by name, as they do to
+        # AUTH_USER_MODEL, so it exists where it is left at its default too.
+        if not hasattr(settings, "TENANCY_ORGANIZATION_MODEL"):
+            settings.TENANCY_ORGANIZATION_MODEL = conf.DEFAULT_ORGANIZATION_MODEL
+
+    def ready(self) -> None:
+        """Register what watches connections and fixtures, and the checks."""
+        from tenancy import checks, connections
+
+        connections.install()
+        checks.register()

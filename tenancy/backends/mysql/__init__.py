@@ -1,0 +1,1 @@
+"""MySQL and MariaDB: how the scope is carried, and how the rules are kept."""

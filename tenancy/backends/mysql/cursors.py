@@ -1,0 +1,254 @@
+"""Carries the scope to MySQL and MariaDB: a guarded cursor, and session variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
+from tenancy.backends.guard import Verdict
+from tenancy.backends.tokens import MySQLDialect
+from tenancy.context import current_scope
+from tenancy.exceptions import UnsupportedDatabase
+
+REFUSAL = "tenancy: "
+
+_SIGNAL = 1644
+_NO_REFERENCED_ROW = (1216, 1452)
+_KEY = re.compile(
+    r"CONSTRAINT `(?P<name>[^`]*)` FOREIGN KEY.*REFERENCES `(?P<to>[^`]*)`"
+)
+
+# Drivers have no common classes.
+_guarded: dict[type[Any], type[Any]] = {}
+_connections: dict[type[Any], type[Any]] = {}
+
+
+class MySQLBackend(Backend):
+    """MySQL and MariaDB: triggers refuse writes, the guard refuses reads."""
+
+    dialect = MySQLDialect()
+    sees_outer_expressions = False
+
+    def attach(self) -> None:
+        """Make the driver's connection open guarded cursors.
+
+        Raises:
+            UnsupportedDatabase: the driver's connections have no class of cursors.
+        """
+        driver: Any = self.connection.connection  # Django types it as Any.
+        kind = getattr(driver, "cursorclass", None)
+        if kind is None:
+            raise UnsupportedDatabase(
+                f"The database '{self.connection.alias}' is opened by "
+                f"'{type(driver).__module__}', whose cursors cannot be guarded. Use "
+                "mysqlclient."
+            )
+        driver.tenancy_backend = self
+        # An instance's own attribute, so that any subclass of Django's is served.
+        self.connection.introspection.get_relations = self.get_relations  # type: ignore[method-assign]
+        if issubclass(kind, GuardedCursor):
+            return
+        # What was last sent: the organization's key, and whether it is unscoped.
+        driver.tenancy_sent = (None, None)
+        driver.tenancy_plain_cursor = kind
+        driver.cursorclass = guard_class(kind)
+        if not isinstance(driver, GuardedConnection):
+            # An attribute of the instance would be a cycle, and the connection be
+            # closed late.
+            driver.__class__ = guard_connection(type(driver))
+
+    def get_relations(self, cursor: Any, table_name: str) -> dict[str, tuple[Any, ...]]:
+        """Return the foreign keys of one column; see DatabaseIntrospection.
+
+        Django's own takes a composite key for a key of each of its columns, so that
+        check_constraints(), with which loaddata ends, would find faults in good rows.
+        """
+        introspection = self.connection.introspection
+        found: dict[str, tuple[Any, ...]] = type(introspection).get_relations(
+            introspection, cursor, table_name
+        )
+        cursor.execute(
+            "SELECT MIN(column_name), MIN(referenced_column_name),"
+            " MIN(referenced_table_name)"
+            " FROM information_schema.key_column_usage"
+            " WHERE table_schema = DATABASE() AND table_name = %s"
+            " AND referenced_table_name IS NOT NULL"
+            " GROUP BY constraint_name"
+            " HAVING COUNT(*) = 1",
+            [table_name],
+        )
+        # Django 6.1 adds a third value, which does not depend on the columns here.
+        return {
+            column: (other, table, *found[column][2:])
+            for column, other, table in cursor.fetchall()
+        }
+
+    def send_scope(self) -> None:
+        """Set the session variables that the triggers read, where they differ."""
+        driver: Any = self.connection.connection  # Django types it as Any.
+        scope = current_scope()
+        values: tuple[str | None, int | None] = (None, None)
+        if scope is not None and scope.is_unscoped:
+            values = (None, 1)
+        elif scope is not None and scope.organization_id is not None:
+            values = (self.key_text(scope), None)
+        if driver.tenancy_sent == values:
+            return
+        # None while it is uncertain: an interrupted SET is sent again.
+        driver.tenancy_sent = None
+        with driver.open_plain_cursor() as cursor:
+            cursor.execute(
+                "SET @tenancy_organization = %s, @tenancy_unscoped = %s", values
+            )
+        driver.tenancy_sent = values
+
+    def write_source(self, table: str, is_recursive: bool) -> str:
+        """Return the name with its database, which no expression has."""
+        quote = self.connection.ops.quote_name
+        return f"{quote(self.connection.settings_dict['NAME'])}.{quote(table)}"
+
+    def load_catalog(self) -> Catalog:
+        """Return the tables, and the views and stored routines with their bodies."""
+        driver: Any = self.connection.connection  # Django types it as Any.
+        catalog = Catalog()
+        system = "('information_schema', 'mysql', 'performance_schema', 'sys')"
+        with driver.open_plain_cursor() as cursor:
+            cursor.execute(
+                "SELECT table_name FROM information_schema.tables"
+                f" WHERE table_type = 'BASE TABLE' AND table_schema NOT IN {system}"
+            )
+            catalog.tables.update(name.lower() for (name,) in cursor.fetchall())
+            cursor.execute(
+                "SELECT table_name, view_definition FROM information_schema.views"
+                f" WHERE table_schema NOT IN {system}"
+                " UNION ALL"
+                " SELECT routine_name, routine_definition"
+                " FROM information_schema.routines"
+                f" WHERE routine_schema NOT IN {system}"
+            )
+            for name, body in cursor.fetchall():
+                catalog.definitions[name.lower()] = body
+        catalog.tables.difference_update(catalog.definitions)
+        return catalog
+
+    def is_cross_organization(self, error: Exception, verdict: Verdict | None) -> bool:
+        """Return whether a trigger, or a key into a tenant table, refused."""
+        if len(error.args) < 2:
+            return False
+        number, text = error.args[:2]
+        if number == _SIGNAL:
+            return str(text).startswith(REFUSAL)
+        if number not in _NO_REFERENCED_ROW:
+            return False
+        found = _KEY.search(str(text))
+        if found is None:
+            # Without privileges on the other table the server does not name the key.
+            return verdict is not None and verdict.target is not None
+        return (
+            found["name"].startswith("tenancy_")
+            or found["to"].lower() in self.guard.names
+        )
+
+
+def guard_class(kind: type[Any]) -> type[Any]:
+    """Return a guarded subclass of a driver's class of cursors."""
+    if issubclass(kind, GuardedCursor):
+        return kind
+    if kind not in _guarded:
+        if len(_guarded) > 100:
+            _guarded.clear()
+        _guarded[kind] = type("Guarded" + kind.__name__, (GuardedCursor, kind), {})
+    return _guarded[kind]
+
+
+def guard_connection(kind: type[Any]) -> type[Any]:
+    """Return a subclass of a driver's class of connections, with guarded cursors."""
+    if kind not in _connections:
+        name = "Guarded" + kind.__name__
+        _connections[kind] = type(name, (GuardedConnection, kind), {})
+    return _connections[kind]
+
+
+class GuardedConnection:
+    """Mixed into the driver's class of connections: each cursor is guarded."""
+
+    cursorclass: type[Any]
+    tenancy_plain_cursor: type[Any]
+
+    def cursor(self, cursorclass: type[Any] | None = None) -> Any:
+        """Return a guarded cursor, of the class that is given."""
+        return super().cursor(guard_class(cursorclass or self.cursorclass))  # type: ignore[misc]
+
+    def open_plain_cursor(self) -> Any:
+        """Return a cursor for the package's own statements."""
+        return super().cursor(self.tenancy_plain_cursor)  # type: ignore[misc]
+
+
+class GuardedCursor:
+    """Mixed into the driver's class of cursors, so that each statement is judged."""
+
+    connection: Any  # The driver's connection; a weak proxy in some drivers.
+    _is_admitted = False
+
+    def execute(self, query: Any, args: Any = None) -> Any:
+        """Execute a statement that the guard admits.
+
+        Raises:
+            ScopeRequired: no scope is active, and it concerns tenant rows.
+            RawSQLRefused: it could reach rows of other organizations.
+            CrossOrganization: a trigger or a key refused it.
+        """
+        if self._is_admitted or self.connection is None:
+            # A row of executemany(), or a closed cursor, at which the driver raises.
+            return super().execute(query, args)  # type: ignore[misc]
+        backend: MySQLBackend = self.connection.tenancy_backend
+        args = mapping_or_sequence(args)
+        verdict = backend.admit(_as_text(query), args)
+        if verdict.may_write:
+            backend.send_scope()
+        try:
+            result = super().execute(query, args)  # type: ignore[misc]
+        except Exception as error:  # Each driver has its own errors.
+            backend.translate(error, verdict)
+            raise
+        if verdict.changes_schema:
+            backend.forget()
+        return result
+
+    def executemany(self, query: Any, args: Iterable[Any]) -> Any:
+        """Execute a statement once for each row of parameters. See execute()."""
+        if self.connection is None:
+            return super().executemany(query, args)  # type: ignore[misc]
+        backend: MySQLBackend = self.connection.tenancy_backend
+        rows = [mapping_or_sequence(row) for row in args]
+        verdict = backend.admit_many(_as_text(query), rows)
+        if verdict is not None and verdict.may_write:
+            backend.send_scope()
+        self._is_admitted = True
+        try:
+            return super().executemany(query, rows)  # type: ignore[misc]
+        except Exception as error:  # Each driver has its own errors.
+            backend.translate(error, verdict)
+            raise
+        finally:
+            self._is_admitted = False
+
+    def callproc(self, procname: Any, args: Any = ()) -> Any:
+        """Call a stored procedure, in tenancy.unscoped() only.
+
+        Raises:
+            ScopeRequired: no scope is active.
+            RawSQLRefused: an organization's or a user's scope is.
+        """
+        backend: MySQLBackend = self.connection.tenancy_backend
+        backend.refuse_opaque(f"The procedure '{procname}'")
+        backend.send_scope()
+        return super().callproc(procname, args)  # type: ignore[misc]
+
+
+def _as_text(query: Any) -> str:
+    if isinstance(query, (bytes, bytearray)):
+        return bytes(query).decode("utf-8", "surrogateescape")
+    return query if isinstance(query, str) else str(query)

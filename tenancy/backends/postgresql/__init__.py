@@ -1,0 +1,1 @@
+"""PostgreSQL: how the scope is carried, and how the rules are kept."""

@@ -1,0 +1,563 @@
+"""Carries the scope to PostgreSQL, in the same message as each statement.
+
+``SET LOCAL ...;`` before the statement makes one message of the simple protocol, which
+outside a transaction is one implicit transaction: the setting ends with the statement,
+also behind a pool of connections that others share. Inside a transaction it is sent
+again with each statement, so that no savepoint can bring an older one back. SET LOCAL
+costs half of what set_config() does, and takes no snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, cast
+
+import psycopg
+from django.apps import apps
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import pq, sql
+from psycopg.client_cursor import ClientCursorMixin
+from psycopg.generators import execute, fetch
+
+from tenancy import conf
+from tenancy.backends.base import Backend, mapping_or_sequence
+from tenancy.backends.guard import Verdict
+from tenancy.backends.postgresql.enforcement import key_range
+from tenancy.backends.postgresql.unscoped import (
+    TRANSACTION_CONTROL,
+    Prefix,
+    runs_as_role,
+    write_enter,
+    write_leave,
+    write_unforced,
+)
+from tenancy.backends.tokens import SYMBOL, Passing, PostgreSQLDialect, Token
+from tenancy.context import Scope, current_scope
+from tenancy.exceptions import (
+    CrossOrganization,
+    RawSQLRefused,
+    UnsupportedDatabase,
+)
+
+REFUSAL = "tenancy: "
+BATCH_BYTES = 256_000
+_IDLE = pq.TransactionStatus.IDLE
+_IN_ERROR = pq.TransactionStatus.INERROR
+_POSITION = pq.DiagnosticField.STATEMENT_POSITION
+
+# The statements that read or write rows, and may stand in a transaction.
+_CARRIERS = frozenset(
+    {"CALL", "COPY", "DECLARE", "DELETE", "DO", "EXECUTE", "EXPLAIN", "FETCH"}
+    | {"INSERT", "MERGE", "MOVE", "REFRESH", "SELECT", "TABLE", "TRUNCATE", "UPDATE"}
+    | {"VALUES", "WITH"}
+)
+_CURSOR_VERBS = frozenset({"DECLARE", "FETCH", "MOVE"})
+_END = Token(SYMBOL, ";", 0, 0)
+_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+
+_guarded: dict[type[Any], type[Any]] = {}  # By the class that the user chose.
+_bypassed: dict[tuple[Any, ...], bool] = {}  # By alias and role.
+
+
+class PostgreSQLBackend(Backend):
+    """PostgreSQL, whose row-level security reads the scope from settings."""
+
+    dialect = PostgreSQLDialect()
+    hides_rows = True
+
+    _settings: ClassVar[dict[tuple[str, Any, Any, bool], Prefix]] = {}
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        self._create_cursor: Any = None  # Django types create_cursor as untyped.
+
+    def attach(self) -> None:
+        """Make the driver's connection open guarded cursors, named ones too.
+
+        Raises:
+            UnsupportedDatabase: the driver is none of psycopg 3.
+        """
+        driver: Any = self.connection.connection  # Django types it as Any.
+        if not isinstance(driver, psycopg.Connection):
+            raise UnsupportedDatabase(
+                f"The database '{self.connection.alias}' is opened by "
+                f"'{type(driver).__module__}', in whose cursors the scope cannot be "
+                "carried. Use psycopg 3."
+            )
+        carrier = cast(Any, driver)  # It takes attributes of ours.
+        if not hasattr(driver, "tenancy_declared"):
+            carrier.tenancy_declared = {}
+            carrier.tenancy_sent = False
+            carrier.tenancy_entered = False
+        carrier.tenancy_backend = self
+        driver.cursor_factory = guard_class(driver.cursor_factory)
+        driver.server_cursor_factory = guard_class(driver.server_cursor_factory)
+        if self._create_cursor is None:
+            self._create_cursor = self.connection.create_cursor
+            # An instance's own attribute, so that any subclass of Django's is served.
+            self.connection.create_cursor = self.create_cursor  # type: ignore[method-assign]
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """Return a guarded cursor of the kind that the connection makes."""
+        cursor = self._create_cursor(name)
+        kind = type(cursor)
+        if not issubclass(kind, GuardedCursor):
+            # Django names the class of its named cursors, past any factory.
+            cursor.__class__ = guard_class(kind)
+        return cursor
+
+    def prefix(self, driver: Any, verdict: Verdict, text: str) -> Prefix | None:
+        """Return what goes before a statement to carry the scope.
+
+        Args:
+            driver (psycopg.Connection): the connection that sends it.
+            verdict (Verdict): of the statement.
+            text (str): the statement.
+        Raises:
+            RawSQLRefused: it cannot run as the role of TENANCY_UNSCOPED_ROLE.
+        """
+        is_idle = driver.pgconn.transaction_status == _IDLE
+        if is_idle:
+            driver.tenancy_sent = driver.tenancy_entered = False
+        carries = verdict.carries_scope
+        if carries is None:
+            carries = verdict.carries_scope = carries_scope(verdict)
+        scope = current_scope()
+        if not carries and len(verdict.statements) > 1 and verdict.tables:
+            # It would run with whatever an earlier scope, or a savepoint, has left.
+            raise RawSQLRefused(
+                f"A text of several statements that names "
+                f"{', '.join(map(repr, verdict.tables))} was refused: the scope cannot "
+                "be carried past what ends a transaction or changes the schema. Send "
+                "the statements one by one."
+            )
+        if not carries or (scope is None and not driver.tenancy_sent):
+            # A savepoint may have brought the role back.
+            is_control = verdict.verb in TRANSACTION_CONTROL
+            return self._leave() if driver.tenancy_entered and not is_control else None
+        if scope is None:
+            # The transaction still holds what the last scope in it has set.
+            prefix = write_settings("", "", "")
+        else:
+            prefix = self.settings(scope)
+            if not is_idle or not driver.autocommit:
+                driver.tenancy_sent = True
+            if scope.is_unscoped and (role := conf.unscoped_role()) is not None:
+                if runs_as_role(verdict, text):
+                    driver.tenancy_entered = driver.tenancy_sent
+                    return prefix + write_enter(role)
+                if (unforced := write_unforced(verdict, text)) is not None:
+                    return prefix + self._leave() + unforced
+        return prefix + self._leave() if driver.tenancy_entered else prefix
+
+    def _leave(self) -> Prefix:
+        return write_leave(self.connection)
+
+    def settings(self, scope: Scope) -> Prefix:
+        """Return the statements that set a scope, for as long as a transaction."""
+        place = (
+            self.connection.alias,
+            scope.organization_id,
+            scope.user_id,
+            scope.is_unscoped,
+        )
+        text = self._settings.get(place)
+        if text is None:
+            if len(self._settings) >= 1_000:
+                self._settings.clear()
+            text = self._settings[place] = self._write_settings(scope)
+        return text
+
+    def _write_settings(self, scope: Scope) -> Prefix:
+        if scope.is_unscoped:
+            model = apps.get_model(conf.organization_model())
+            low, high = key_range(model._meta.pk)
+            return write_settings(low, high, "")
+        key = self.key_text(scope)
+        if scope.organization_id is not None:
+            return write_settings(key, key, "")
+        return write_settings("", "", key)
+
+    def write_source(self, table: str, is_recursive: bool) -> str:
+        """Return the name, with its schema where an expression sees itself."""
+        quoted: str = self.connection.ops.quote_name(table)
+        if not is_recursive:
+            return quoted
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT n.nspname FROM pg_catalog.pg_class c"
+                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.oid = to_regclass(%s)",
+                [quoted],
+            )
+            row = cursor.fetchone()
+        schema = str(row[0]) if row else "public"
+        return f"{self.connection.ops.quote_name(schema)}.{quoted}"
+
+    def is_bypassed(self) -> bool:
+        """Return whether the role is a superuser's, or has BYPASSRLS."""
+        database = self.connection.settings_dict
+        place = (
+            self.connection.alias,
+            database["HOST"],
+            database["PORT"],
+            database["USER"],
+            database["OPTIONS"].get("assume_role"),
+        )
+        known = _bypassed.get(place)
+        if known is not None:
+            return known
+        driver: Any = self.connection.connection  # Django types it as Any.
+        if driver is None or driver.pgconn.transaction_status == _IN_ERROR:
+            return False
+        with psycopg.ClientCursor(driver) as cursor:
+            if driver.tenancy_entered:
+                cursor.execute(self._leave().before)
+            cursor.execute(
+                "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles"
+                " WHERE rolname = current_user"
+            )
+            row = cursor.fetchone()
+        _bypassed[place] = bool(row and row[0])
+        return _bypassed[place]
+
+    def is_cross_organization(self, error: Exception, verdict: Verdict | None) -> bool:
+        """Return whether a policy, a trigger or a composite key of ours refused."""
+        if not isinstance(error, psycopg.Error):
+            return False
+        if error.sqlstate == "42501":
+            # Messages are translated by the server; the name of its function is not.
+            return error.diag.source_function == "ExecWithCheckOptions" or (
+                str(error.diag.message_primary).startswith(REFUSAL)
+            )
+        if error.sqlstate == "23503":
+            name = error.diag.constraint_name or ""
+            deletes = verdict is not None and not verdict.is_write
+            return name.startswith("tenancy_") and not deletes
+        return False
+
+
+def write_settings(low: str, high: str, user: str) -> Prefix:
+    """Return the statements that set the three settings, on a line of their own."""
+    values = {"low": low, "high": high, "user": user}
+    settings = (
+        sql.SQL("SET LOCAL tenancy.{} = {};").format(sql.Identifier(name), value)
+        for name, value in values.items()
+    )
+    text = sql.SQL(" ").join(settings) + sql.SQL("\n")
+    return Prefix(text.as_bytes(None), len(values))
+
+
+def carries_scope(verdict: Verdict) -> bool:
+    """Return whether the scope is sent with a text."""
+    carries = False
+    for statement in verdict.statements:
+        words = statement.words
+        if statement.verb in _CARRIERS:
+            carries = True
+        elif statement.verb == "ALTER" and "TABLE" in words:
+            # Else a new foreign key over hidden rows would validate nothing.
+            if "CONCURRENTLY" in words:
+                return False
+            carries = True
+        elif statement.verb == "CREATE" and "AS" in words:
+            if "VIEW" in words and "MATERIALIZED" not in words:
+                continue
+            if words & {"DATABASE", "TABLESPACE", "CONCURRENTLY"}:
+                return False
+            carries = True
+        elif len(verdict.statements) > 1 and statement.verb != "SET":
+            return False
+    return carries
+
+
+def guard_class(kind: type[Any]) -> type[Any]:
+    """Return a guarded subclass of a psycopg class of cursors."""
+    if issubclass(kind, GuardedCursor):
+        return kind
+    guarded = _guarded.get(kind)
+    if guarded is None:
+        # Parameters must be merged here: bound by the server, there is no room for
+        # a second statement in the message.
+        bases: tuple[type[Any], ...] = (
+            (GuardedCursor, kind)
+            if issubclass(kind, ClientCursorMixin)
+            else (GuardedCursor, ClientCursorMixin, kind)
+        )
+        if issubclass(kind, psycopg.ServerCursor):
+            bases = (GuardedServerCursor, *bases[1:])
+        guarded = _guarded[kind] = type("Guarded" + kind.__name__, bases, {})
+    return guarded
+
+
+class GuardedCursor:
+    """Mixed into a psycopg class of cursors: judges, and sends the scope along."""
+
+    # What psycopg's cursors have; its own classes are mixed in beside this one.
+    _conn: Any
+    _pgconn: Any
+    _query: Any
+    _last_query: Any
+    _rowcount: int
+    _execmany_returning: bool | None
+    format: Any
+
+    _prefix: Prefix | None = None
+    _scope: Scope | None = None
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """Execute a statement that the guard admits, in the active scope.
+
+        Raises:
+            ScopeRequired: no scope is active, and it concerns tenant rows.
+            RawSQLRefused: the role bypasses row-level security, and it could reach
+                rows of other organizations.
+            CrossOrganization: a policy or a key refused it.
+        """
+        verdict = self._admit(query, params)
+        try:
+            super().execute(query, params, **options)  # type: ignore[misc]
+        except psycopg.Error as error:
+            self._translate(error, verdict)
+            raise
+        if verdict.changes_schema:
+            self._conn.tenancy_backend.forget()
+        return self
+
+    def executemany(
+        self, query: Any, params_seq: Iterable[Any], *, returning: bool = False
+    ) -> None:
+        """Execute a statement once for each row of parameters. See execute()."""
+        rows = [mapping_or_sequence(row) for row in params_seq]
+        backend: PostgreSQLBackend = self._conn.tenancy_backend
+        text = self._as_text(query)
+        verdict = backend.admit_many(text, rows)
+        self._prefix = (
+            None if verdict is None else backend.prefix(self._conn, verdict, text)
+        )
+        with self._translated(verdict):
+            if self._prefix is None:
+                super().executemany(query, rows, returning=returning)  # type: ignore[misc]
+                return
+            with self._own_transaction(), self._conn.lock:
+                self._conn.wait(self._batches(query, rows, returning))
+
+    def stream(self, query: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """Iterate over rows as they arrive, in the scope of the call. See execute()."""
+        verdict = self._admit(query, params)
+        with self._translated(verdict):
+            for row in super().stream(query, params, **options):  # type: ignore[misc]
+                self._require_same_scope()
+                yield row
+
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """Copy in or out, in the active scope. See execute()."""
+        verdict = self._admit(statement, params)
+        prefix, self._prefix = self._prefix, None
+        with self._translated(verdict):
+            # A COPY stands alone in its message, so the scope goes before it.
+            transaction = self._own_transaction() if prefix else nullcontext()
+            with transaction:
+                if prefix:
+                    with psycopg.ClientCursor(self._conn) as cursor:
+                        cursor.execute(prefix.before)
+                copying = super().copy(statement, params, **options)  # type: ignore[misc]
+                with copying as copy:
+                    yield copy
+
+    # Before the statement
+
+    def _admit(self, query: Any, params: Any) -> Verdict:
+        backend: PostgreSQLBackend = self._conn.tenancy_backend
+        text = self._as_text(query)
+        verdict = backend.admit(text, params)
+        self._prefix = backend.prefix(self._conn, verdict, text)
+        self._scope = current_scope()
+        if any(found.verb in _CURSOR_VERBS for found in verdict.statements):
+            self._watch_cursors(text, params)
+        return verdict
+
+    def _watch_cursors(self, text: str, params: Any) -> None:
+        """Refuse rows of a cursor that SQL declared in another scope."""
+        declared: dict[str, Scope | None] = self._conn.tenancy_declared
+        dialect = self._conn.tenancy_backend.dialect
+        verb, name = "", ""
+        tokens = dialect.read(text, Passing.of(params)).tokens
+        for token in [*tokens, _END]:
+            if token.text == ";":
+                if verb in ("FETCH", "MOVE") and name in declared:
+                    _require_same_scope(declared[name])
+                verb = name = ""
+            elif not verb:
+                verb = token.text
+            elif token.is_identifier and not (verb == "DECLARE" and name):
+                # DECLARE has it first, the others last.
+                name = token.written
+                if verb == "DECLARE":
+                    declared[name] = current_scope()
+
+    def _as_text(self, query: Any) -> str:
+        if isinstance(query, str):
+            return query
+        if isinstance(query, bytes):
+            return query.decode(self._conn.info.encoding, "surrogateescape")
+        if isinstance(query, sql.Composable):
+            return query.as_string(self._conn)
+        # A template string, whose parts the driver merges.
+        return str(self.mogrify(query))  # type: ignore[attr-defined]
+
+    def _own_transaction(self) -> AbstractContextManager[Any]:
+        """Return a transaction, where none is open and none would be opened."""
+        if self._conn.autocommit and self._pgconn.transaction_status == _IDLE:
+            transaction: AbstractContextManager[Any] = self._conn.transaction()
+            return transaction
+        return nullcontext()
+
+    # What psycopg calls to send and to take results
+
+    def _execute_send(
+        self, query: Any, *, force_extended: bool = False, binary: bool | None = None
+    ) -> None:
+        if self._prefix is None:
+            super()._execute_send(  # type: ignore[misc]
+                query, force_extended=force_extended, binary=binary
+            )
+            return
+        self._refuse_pipeline()
+        if binary or (binary is None and self.format == pq.Format.BINARY):
+            raise psycopg.NotSupportedError(
+                "A statement in a tenancy scope cannot return binary results. Leave "
+                "out 'binary'."
+            )
+        self._query = query
+        before, _results, after = self._prefix
+        statement = query.query + b"\n;\n" + after if after else query.query
+        self._pgconn.send_query(before + statement)
+
+    def _refuse_pipeline(self) -> None:
+        if self._conn._pipeline:
+            raise psycopg.NotSupportedError(
+                "A statement in a tenancy scope cannot be sent in pipeline mode, in "
+                "which a message holds one statement only. Leave the pipeline."
+            )
+
+    def _set_results(self, results: list[Any]) -> None:
+        if self._prefix is not None:
+            end = -1 if self._prefix.after else None
+            results = results[self._prefix.results : end]
+        super()._set_results(results)  # type: ignore[misc]
+
+    def _stream_fetchone_gen(self, first: bool) -> Any:
+        if first and self._prefix is not None:
+            for _ in range(self._prefix.results):
+                result = yield from fetch(self._pgconn)
+                if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+                    return self._raise_for_result(result)  # type: ignore[attr-defined]
+        return (yield from super()._stream_fetchone_gen(first))  # type: ignore[misc]
+
+    def _batches(self, query: Any, rows: list[Any], returning: bool) -> Any:
+        """Send many rows' statements in few messages, each with the scope before it."""
+        yield from self._start_query(query)  # type: ignore[attr-defined]
+        self._refuse_pipeline()
+        if not returning:
+            self._rowcount = 0
+        self._execmany_returning = returning
+        batch: list[bytes] = []
+        size = 0
+        for row in rows:
+            self._query = self._convert_query(query, row)  # type: ignore[attr-defined]
+            batch.append(self._query.query)
+            size += len(batch[-1])
+            if size > BATCH_BYTES:
+                yield from self._send_batch(batch)
+                batch, size = [], 0
+        if batch:
+            yield from self._send_batch(batch)
+        self._last_query = query
+
+    def _send_batch(self, batch: list[bytes]) -> Any:
+        assert self._prefix is not None
+        self._pgconn.send_query(self._prefix.before + b"\n;\n".join(batch))
+        results = yield from execute(self._pgconn)
+        self._check_results(results)  # type: ignore[attr-defined]
+        self._set_results(results)
+
+    # After it
+
+    @contextmanager
+    def _translated(self, verdict: Verdict | None) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            self._translate(error, verdict)
+            raise
+
+    def _translate(self, error: psycopg.Error, verdict: Verdict | None) -> None:
+        self._conn.tenancy_backend.translate(error, verdict)
+        if self._prefix is not None:
+            _hide_prefix(error, len(self._prefix.before.decode()))
+
+    def _require_same_scope(self) -> None:
+        _require_same_scope(self._scope)
+
+
+class GuardedServerCursor(GuardedCursor):
+    """Mixed into a psycopg class of named cursors."""
+
+    _format: Any
+
+    def _fetch_gen(self, num: int | None) -> Any:
+        _require_same_scope(self._scope)
+        if self._prefix is None:
+            return (yield from super()._fetch_gen(num))  # type: ignore[misc]
+        # Rows of a cursor that is not WITH HOLD are made while they are fetched.
+        yield from self._send_settings()
+        return (yield from super()._fetch_gen(num))  # type: ignore[misc]
+
+    def _send_settings(self) -> Any:
+        assert self._prefix is not None
+        self._pgconn.send_query(self._prefix.before)
+        results = yield from execute(self._pgconn)
+        self._check_results(results)  # type: ignore[attr-defined]
+
+    def _scroll_gen(self, value: int, mode: str) -> Any:
+        _require_same_scope(self._scope)
+        if self._prefix is not None:
+            yield from self._send_settings()
+        return (yield from super()._scroll_gen(value, mode))  # type: ignore[misc]
+
+
+def _require_same_scope(declared: Scope | None) -> None:
+    """Refuse rows of a cursor that was opened in another scope.
+
+    Raises:
+        CrossOrganization: the active scope reaches other rows.
+    """
+    active = current_scope()
+    if active is declared or (
+        active is not None and active.reaches_same_rows(declared)
+    ):
+        return
+    raise CrossOrganization(
+        f"A cursor that was opened in {declared or 'no scope'} was read in "
+        f"{active or 'no scope'}. Read it in the scope in which it was opened."
+    )
+
+
+def _hide_prefix(error: psycopg.Error, length: int) -> None:
+    """Make an error's position that of the statement as the caller wrote it."""
+    if error.args and isinstance(error.args[0], str):
+        text = _LINE.sub(lambda line: f"LINE {int(line[1]) - 1}:", error.args[0])
+        error.args = (text, *error.args[1:])
+    diagnostic = error.diag
+    if error.pgresult is None or diagnostic.statement_position is None:
+        return
+    # The form that psycopg gives an error's details when it is pickled.
+    fields: dict[int, bytes | None] = {
+        field: error.pgresult.error_field(field) for field in pq.DiagnosticField
+    }
+    fields[_POSITION] = str(int(diagnostic.statement_position) - length).encode()
+    error._info = fields

@@ -1,0 +1,358 @@
+"""System checks: what would let a row out, found at start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags
+from django.db import connections, models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Field, Model
+
+from tenancy import conf
+from tenancy.fields import (
+    OrganizationForeignKey,
+    TenantForeignKey,
+    TenantManyToManyField,
+    TenantOneToOneField,
+)
+from tenancy.policies import OrganizationPolicy, SameOrganization, find_faults
+from tenancy.predicates import TENANT_KEY, tenant_field
+from tenancy.querysets import TenantQuerySet
+
+ENFORCED_VENDORS = frozenset({"postgresql", "mysql", "sqlite"})
+MIDDLEWARE = "tenancy.middleware.TenancyMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+SCOPED_RELATIONS = (
+    OrganizationForeignKey,
+    TenantForeignKey,
+    TenantManyToManyField,
+    TenantOneToOneField,
+)
+
+
+def register() -> None:
+    """Register every check; TenancyConfig.ready() calls it."""
+    checks.register(check_models, Tags.models)
+    checks.register(check_organization_key, Tags.models)
+    checks.register(check_middleware)
+    checks.register(check_vendors)
+    checks.register(check_databases, Tags.database)
+
+
+def check_models(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check each model: its relations, managers, uniques and policy."""
+    return [
+        message
+        for model in apps.get_models(include_auto_created=True)
+        if app_configs is None or model._meta.app_config in app_configs
+        for message in check_model(model)
+    ]
+
+
+def check_model(model: type[Model]) -> list[CheckMessage]:
+    """Check one model, of any kind."""
+    messages = list(_check_relations(model))
+    if getattr(model, TENANT_KEY, None) is not None:
+        for check in _CHECKS_OF_A_PROTECTED_MODEL:
+            messages += check(model)
+    return messages
+
+
+def _check_relations(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find plain relations with a protected model at either end."""
+    if model._meta.proxy:
+        return
+    fields: Iterable[Any] = [
+        *model._meta.local_fields,
+        *model._meta.local_many_to_many,
+        *model._meta.private_fields,
+    ]
+    for field in fields:
+        if not _is_plain_relation(field):
+            continue
+        # A generic key leads to any model.
+        target = None if field.remote_field is None else field.remote_field.model
+        if _is_protected(model) or _is_protected(target):
+            yield Error(
+                f"'{model._meta.label}.{field.name}' is a plain "
+                f"{type(field).__name__}, and one of its ends is a protected model.",
+                hint=f"Make it a {_scoped_twin(field)}, so that joins through it stay "
+                "inside the organization.",
+                obj=field,
+                id="tenancy.E001",
+            )
+
+
+def _is_plain_relation(field: Any) -> bool:
+    if isinstance(field, SCOPED_RELATIONS) or getattr(
+        field, "is_scoped_relation", False
+    ):
+        return False
+    remote = field.remote_field
+    if remote is None:
+        return hasattr(field, "ct_field")
+    # Django reports a target that is not installed.
+    return not (getattr(remote, "parent_link", False) or isinstance(remote.model, str))
+
+
+def _scoped_twin(field: Any) -> str:
+    if isinstance(field, models.OneToOneField):
+        return "tenancy.fields.TenantOneToOneField"
+    if isinstance(field, models.ForeignKey):
+        return "tenancy.fields.TenantForeignKey"
+    if isinstance(field, models.ManyToManyField):
+        return "tenancy.fields.TenantManyToManyField"
+    kind = "Relation" if field.remote_field is not None else "ForeignKey"
+    return f"tenancy.contrib.contenttypes.TenantGeneric{kind}"
+
+
+def _check_inheritance(model: type[Model]) -> Iterator[CheckMessage]:
+    parents = [
+        parent
+        for parent, link in model._meta.parents.items()
+        if link is not None and _is_protected(parent)
+    ]
+    if parents and not model._meta.proxy:
+        yield Error(
+            f"'{model._meta.label}' inherits from the tenant model "
+            f"'{parents[0]._meta.label}' by multi-table inheritance, which leaves its "
+            "own table without an organization.",
+            hint="Make the parent abstract, or refer to it by a TenantOneToOneField.",
+            obj=model,
+            id="tenancy.E002",
+        )
+
+
+def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find what is unique across organizations, and so tells of other rows."""
+    if _own_field(model) is None or model._meta.proxy:
+        return
+    for names, subject in _unique_sets(model):
+        if any(_names_organization(model, name) for name in names):
+            continue
+        yield Error(
+            f"{subject} is unique across organizations, so that a refused value tells "
+            "what another organization holds.",
+            hint="Use a UniqueConstraint that begins with 'organization': "
+            f"fields=['organization', {', '.join(map(repr, names)) or '...'}].",
+            obj=model,
+            id="tenancy.E003",
+        )
+
+
+def _unique_sets(model: type[Model]) -> Iterator[tuple[list[str], str]]:
+    label = model._meta.label
+    for field in model._meta.local_fields:
+        if field.unique and not field.primary_key:
+            yield [field.name], f"'{label}.{field.name}'"
+    for together in model._meta.unique_together:
+        yield list(together), f"unique_together {tuple(together)!r} of '{label}'"
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint):
+            names = [*constraint.fields]
+            for expression in constraint.expressions:
+                names += [
+                    name.split("__")[0]
+                    for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
+                ]
+            yield names, f"The constraint '{constraint.name}' of '{label}'"
+
+
+def _names_organization(model: type[Model], name: str) -> bool:
+    """Return whether the field holds the row to one organization."""
+    field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    if isinstance(field, OrganizationForeignKey):
+        return True
+    return any(
+        isinstance(constraint, SameOrganization) and constraint.field == field.name
+        for constraint in model._meta.constraints
+    )
+
+
+def _check_managers(model: type[Model]) -> Iterator[CheckMessage]:
+    for manager in (*model._meta.managers, model._base_manager):
+        queryset_class = getattr(manager, "_queryset_class", None)
+        if queryset_class is None or not issubclass(queryset_class, TenantQuerySet):
+            yield Error(
+                f"'{model._meta.label}.{manager.name}' is no tenant manager: its "
+                "querysets hold every organization's rows.",
+                hint="Derive it from tenancy.managers.TenantManager, and its queryset "
+                "class from tenancy.querysets.TenantQuerySet.",
+                obj=model,
+                id="tenancy.E004",
+            )
+
+
+def _check_field(model: type[Model]) -> Iterator[CheckMessage]:
+    if getattr(model, TENANT_KEY) == "pk":
+        return
+    field = next(
+        (f for f in model._meta.get_fields() if f.name == getattr(model, TENANT_KEY)),
+        None,
+    )
+    if not isinstance(field, OrganizationForeignKey):
+        yield Error(
+            f"'{model._meta.label}.organization' is not the field of TenantModel.",
+            hint="Leave 'organization' out of the model. To name the column, write "
+            "organization = tenancy.fields.OrganizationForeignKey(db_column=...).",
+            obj=model,
+            id="tenancy.E005",
+        )
+
+
+def _check_policy(model: type[Model]) -> Iterator[CheckMessage]:
+    if model._meta.proxy or model._meta.parents:
+        return
+    if not any(isinstance(c, OrganizationPolicy) for c in model._meta.constraints):
+        yield Error(
+            f"'{model._meta.label}' has no OrganizationPolicy among its constraints.",
+            hint="Leave Meta.constraints as the class body states it: the policy is "
+            "added when the class is made.",
+            obj=model,
+            id="tenancy.E006",
+        )
+
+
+_CHECKS_OF_A_PROTECTED_MODEL: tuple[
+    Callable[[type[Model]], Iterator[CheckMessage]], ...
+] = (_check_inheritance, _check_field, _check_uniques, _check_managers, _check_policy)
+
+
+def check_organization_key(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that the organization's key is of a type that policies compare."""
+    try:
+        model = apps.get_model(conf.organization_model())
+    except (LookupError, ValueError):
+        return [
+            Error(
+                f"TENANCY_ORGANIZATION_MODEL is {conf.organization_model()!r}, which "
+                "is no installed model.",
+                hint="Name a model that derives from "
+                "tenancy.models.AbstractOrganization, as 'app_label.ModelName'.",
+                id="tenancy.E008",
+            )
+        ]
+    if getattr(model, TENANT_KEY, None) != "pk":
+        return [
+            Error(
+                f"TENANCY_ORGANIZATION_MODEL is {conf.organization_model()!r}, which "
+                "does not derive from AbstractOrganization.",
+                hint="Derive it from tenancy.models.AbstractOrganization.",
+                obj=model,
+                id="tenancy.E008",
+            )
+        ]
+    if isinstance(model._meta.pk, (models.UUIDField, models.IntegerField)):
+        return []
+    return [
+        Error(
+            f"The primary key of '{model._meta.label}' is a "
+            f"{type(model._meta.pk).__name__}.",
+            hint="Use a UUIDField or an integer field: policies compare its order.",
+            obj=model,
+            id="tenancy.E009",
+        )
+    ]
+
+
+def check_middleware(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that the middleware stands where it knows who is asking."""
+    order = list(settings.MIDDLEWARE)
+    if MIDDLEWARE not in order:
+        return []
+    if AUTHENTICATION in order and order.index(AUTHENTICATION) < order.index(
+        MIDDLEWARE
+    ):
+        return []
+    return [
+        Error(
+            f"'{MIDDLEWARE}' does not stand behind '{AUTHENTICATION}' in MIDDLEWARE.",
+            hint=f"Put it directly behind '{AUTHENTICATION}'.",
+            id="tenancy.E010",
+        )
+    ]
+
+
+def check_vendors(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that each database that holds tenant tables is one that is enforced."""
+    return [
+        Error(
+            f"The database {alias!r} is of the vendor "
+            f"{connections[alias].vendor!r}, on which isolation is not enforced.",
+            hint="Use PostgreSQL, MySQL, MariaDB or SQLite, or keep the tenant models "
+            "away from it by a router's allow_migrate().",
+            id="tenancy.E011",
+        )
+        for alias in _tenant_aliases(connections)
+        if connections[alias].vendor not in ENFORCED_VENDORS
+    ]
+
+
+def check_databases(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """Check the live databases: roles, rights, and every policy."""
+    return [
+        message
+        for alias in _tenant_aliases(databases or ())
+        if connections[alias].vendor in ENFORCED_VENDORS
+        for message in _check_database(alias)
+    ]
+
+
+def _check_database(alias: str) -> Iterator[CheckMessage]:
+    connection = connections[alias]
+    ids = {"role": "tenancy.E012", "rights": "tenancy.E013"}
+    # Migrate runs this check too, and what it is about to make is no fault yet.
+    is_behind = _has_unapplied_migrations(connection)
+    for fault in find_faults(connection):
+        if fault.kind in ids or not is_behind:
+            yield Error(
+                fault.message,
+                hint=fault.hint,
+                id=ids.get(fault.kind, "tenancy.E014"),
+            )
+
+
+def _has_unapplied_migrations(connection: BaseDatabaseWrapper) -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _tenant_aliases(aliases: Iterable[str]) -> list[str]:
+    """Return the aliases to which the routers let some tenant model migrate."""
+    protected = [m for m in apps.get_models() if tenant_field(m) is not None]
+    return [
+        alias
+        for alias in aliases
+        if any(router.allow_migrate_model(alias, model) for model in protected)
+    ]
+
+
+def _is_protected(model: Any) -> bool:
+    return getattr(model, TENANT_KEY, None) is not None
+
+
+def _own_field(model: type[Model]) -> Field[Any, Any] | None:
+    """Return the organization field of a tenant model; None of the organization."""
+    if getattr(model, TENANT_KEY) == "pk" or model._meta.parents:
+        return None
+    return next(
+        (f for f in model._meta.fields if isinstance(f, OrganizationForeignKey)), None
+    )

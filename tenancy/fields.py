@@ -1,0 +1,638 @@
+"""Relations that stay inside the organization.
+
+Every relation of which one end is a protected model is one of these, whichever model
+declares it: joins through it carry the scope in their ON clause, and where both ends
+are protected a composite foreign key holds them to one organization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.checks import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import StateApps
+from django.db.models import (
+    CASCADE,
+    Exists,
+    ForeignKey,
+    Manager,
+    ManyToManyField,
+    ManyToOneRel,
+    Model,
+    OneToOneField,
+    OneToOneRel,
+    OuterRef,
+    UniqueConstraint,
+)
+from django.db.models.fields.related import (
+    lazy_related_operation,
+    resolve_relation,
+)
+from django.db.models.fields.related_descriptors import (
+    ManyToManyDescriptor,
+    ReverseManyToOneDescriptor,
+)
+from django.db.models.signals import class_prepared
+from django.db.models.sql.where import AND, WhereNode
+from django.db.models.utils import make_model_tuple
+from django.dispatch import receiver
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from tenancy import conf
+from tenancy.context import current_scope, require_scope
+from tenancy.exceptions import CrossOrganization, ScopeRequired
+from tenancy.policies import (
+    OrganizationPolicy,
+    SameOrganization,
+    policy_name,
+    same_organization_name,
+)
+from tenancy.predicates import TENANT_KEY, InScope, tenant_field
+from tenancy.querysets import TenantQuerySet, require_own, unknown_relation
+
+if TYPE_CHECKING:
+    _ManyToManyField = ManyToManyField[Any, Any]
+else:
+    # Unlike ForeignKey it takes no type arguments at run time.
+    _ManyToManyField = ManyToManyField
+
+BASE_MANAGER = "_tenant_rows"
+"""The name of the base manager of a tenant model whose default manager narrows."""
+
+
+def protect(model: type[Model], field_name: str) -> None:
+    """Make a model a protected one: its rows belong to the organization in the field.
+
+    Args:
+        model (type[Model]): the model that is being built.
+        field_name (str): the name of the field; "pk" for the organization model.
+    """
+    setattr(model, TENANT_KEY, field_name)
+    # A swapped model too, so that its migration is the same under any settings.
+    if model._meta.abstract or not _is_current(model):
+        return
+    field = model._meta.pk.name if field_name == "pk" else field_name
+    _add_constraint(model, OrganizationPolicy(field=field, name=policy_name(model)))
+
+
+@receiver(class_prepared)
+def choose_base_manager(sender: type[Model], **kwargs: Any) -> None:
+    """Give a protected model a base manager that is scoped, and holds all its rows.
+
+    In code and not in Meta, which the Meta of a project's own model would drop. The
+    default manager serves, unless it narrows the rows: it alone leaves no trace in
+    the project's migrations.
+    """
+    if getattr(sender, TENANT_KEY, None) is None or sender._meta.base_manager_name:
+        return
+    default: Any = sender._meta.default_manager  # Any: made by from_queryset().
+    serves = (
+        default is not None
+        and type(default).get_queryset is Manager.get_queryset
+        and issubclass(default._queryset_class, TenantQuerySet)
+    )
+    sender._meta.base_manager_name = default.name if serves else BASE_MANAGER
+
+
+class _ScopedJoins:
+    """The part of a relation that adds the scope to ON clauses."""
+
+    # The attributes below belong to Field, beside which this class is a base.
+    model: type[Model]
+    remote_field: Any
+    name: str
+    attname: str
+
+    def get_extra_restriction(
+        self, alias: str | None, related_alias: str | None
+    ) -> WhereNode | None:
+        """Return the scope's predicate for the remote side, which a join adds.
+
+        ``Join.as_sql()`` asks with both aliases; ``Query.trim_start()`` asks with no
+        remote one, after which the statement begins at the local side.
+        """
+        if alias is None:
+            return _join_predicate(self.model, related_alias)
+        return _join_predicate(self.remote_field.model, alias)
+
+    def pre_save(self, model_instance: Model, add: bool) -> Any:
+        """Refuse a held row of another organization, with no query."""
+        self._require_same_organization(model_instance)
+        # Field has it.
+        value = super().pre_save(model_instance, add)  # type: ignore[misc]
+        if hasattr(value, "resolve_expression"):
+            self._refuse_expression(value)
+        return value
+
+    def _refuse_expression(self, value: Any) -> None:
+        """Refuse a global row's key that only the database will know."""
+        scope, remote = current_scope(), self.remote_field.model
+        if scope is None or scope.is_unscoped or not _is_current(self.model):
+            return
+        if tenant_field(self.model) is None and tenant_field(remote) is not None:
+            raise CrossOrganization(
+                f"'{self.model.__name__}.{self.name}' was given {value!r}, of which "
+                "the organization is not known. Pass a row, or its key."
+            )
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Refuse a key of a row that the scope does not hold, where it would tell.
+
+        The database tells a key of another organization's row from one of no row
+        where no composite key stands, in a global row, and where a unique constraint
+        is looked at before it. In no scope, and unscoped, any key is taken.
+
+        Raises:
+            CrossOrganization: the scope does not hold the row, whoever does.
+        """
+        # The class is a Field where this runs.
+        key = super().get_db_prep_save(value, connection)  # type: ignore[misc]
+        if key is not None and self._is_telling:
+            self._require_held(value, connection.alias)
+        return key
+
+    @cached_property
+    def _is_telling(self) -> bool:
+        own, remote = tenant_field(self.model), tenant_field(self.remote_field.model)
+        if remote is None or not _is_current(self.model):
+            return False
+        if own is None:
+            return True
+        # add() and set() of a many-to-many relation look their keys up at once.
+        return not self.model._meta.auto_created and any(
+            self.name in names and own.name not in names
+            for names in _unique_sets(self.model)
+        )
+
+    def formfield(self, **kwargs: Any) -> Any:
+        """Return the form's field; where users are picked, fellow members only."""
+        # Field has it.
+        return super().formfield(**_with_fellow_members(self, kwargs))  # type: ignore[misc]
+
+    def _require_held(self, key: Any, alias: str) -> None:
+        scope = current_scope()
+        if scope is None or scope.is_unscoped or hasattr(key, "resolve_expression"):
+            return
+        rows = self.remote_field.model._base_manager.using(alias)
+        name = self.target_field.name  # type: ignore[attr-defined]  # as above
+        if not rows.filter(**{name: key}).exists():
+            raise unknown_relation(self.model, self)  # type: ignore[arg-type]  # as above
+
+    def _require_same_organization(self, row: Model) -> None:
+        own, remote = tenant_field(type(row)), tenant_field(self.remote_field.model)
+        # Field has it.
+        if own is None or remote is None or not self.is_cached(row):  # type: ignore[attr-defined]
+            return
+        related = self.get_cached_value(row)  # type: ignore[attr-defined]  # as above
+        if related is None or related.pk is None:
+            return
+        if getattr(related, remote.attname) != getattr(row, own.attname):
+            # The class is a Field where this runs.
+            raise unknown_relation(type(row), self)  # type: ignore[arg-type]
+
+
+class _ScopedReverseJoins:
+    """The reverse side: the join adds the table that declares the relation."""
+
+    field: Any
+
+    def get_extra_restriction(
+        self, alias: str, related_alias: str | None
+    ) -> WhereNode | None:
+        return _join_predicate(self.field.model, alias)
+
+
+class TenantManyToOneRel(_ScopedReverseJoins, ManyToOneRel):
+    """The reverse side of a TenantForeignKey."""
+
+
+class TenantOneToOneRel(_ScopedReverseJoins, OneToOneRel):
+    """The reverse side of a TenantOneToOneField."""
+
+
+class OrganizationForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+    """The field ``organization`` of a tenant model.
+
+    It is filled from the scope, is never edited, and brings the model's policy.
+    Deleting the organization deletes the row.
+
+    Args:
+        db_column (str | None): as for any field; nothing else can be set.
+    """
+
+    rel_class = TenantManyToOneRel
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("related_name", "+")
+        kwargs.setdefault("verbose_name", _("organization"))
+        kwargs.setdefault("on_delete", CASCADE)
+        kwargs["editable"] = False
+        # The policy's own index begins with this column, or the database makes one
+        # for the foreign key.
+        kwargs["db_index"] = False
+        to = kwargs.pop("to", None)
+        super().__init__(to or conf.organization_model(), **kwargs)
+
+    def deconstruct(self) -> Any:
+        """Return what a migration writes: the target is always the setting's."""
+        name, path, args, kwargs = super().deconstruct()
+        for fixed in ("to", "on_delete", "editable", "db_index", "related_name"):
+            kwargs.pop(fixed, None)
+        return name, path, args, kwargs
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        """Check that the package is installed, beside what ForeignKey checks.
+
+        The package's own checks do not run where it is not.
+        """
+        if apps.is_installed("tenancy"):
+            return super().check(**kwargs)
+        return [
+            Error(
+                f"'{self.model._meta.label}' is a tenant model, and 'tenancy' is not "
+                "installed.",
+                hint="Add 'tenancy' to INSTALLED_APPS.",
+                obj=self,
+                id="tenancy.E007",
+            )
+        ]
+
+    def get_internal_type(self) -> str:
+        """Return Django's own name, by which its schema editors know relations."""
+        return "ForeignKey"
+
+    def contribute_to_class(
+        self, cls: type[Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
+        """Make the model a protected one."""
+        super().contribute_to_class(cls, name, private_only, **kwargs)
+        if _is_current(cls):
+            protect(cls, self.name)
+        elif cls._meta.auto_created:
+            _add_constraint(
+                cls, OrganizationPolicy(field=self.name, name=policy_name(cls))
+            )
+
+    def get_default(self) -> Any:
+        """Return the active organization's key for a new instance, or None.
+
+        A default is what a migration states for the rows of a table that becomes a
+        tenant model's.
+        """
+        if self.has_default():
+            return super().get_default()
+        scope = current_scope()
+        return None if scope is None else scope.organization_id
+
+    def pre_save(self, model_instance: Model, add: bool) -> Any:
+        """Fill an instance that was made in no scope."""
+        if getattr(model_instance, self.attname) is None:
+            setattr(model_instance, self.attname, self.get_default())
+        return super().pre_save(model_instance, add)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        """Refuse another organization's key in whatever statement writes it.
+
+        Raises:
+            ScopeRequired: no scope is active, or there is none to take the key from.
+            CrossOrganization: it is another organization's key.
+        """
+        if _is_current(self.model):
+            self._require_own(value)
+        return super().get_db_prep_save(value, connection)
+
+    def _require_own(self, value: Any) -> None:
+        scope = require_scope(self.model.__name__)
+        if value is None:
+            raise ScopeRequired(
+                f"A {self.model.__name__} was saved with no organization. Enter one "
+                "with tenancy.scope(organization), or pass organization=...."
+            )
+        if scope.is_unscoped:
+            return
+        if (
+            hasattr(value, "resolve_expression")
+            or self.target_field.to_python(value) != scope.organization_id
+        ):
+            raise CrossOrganization(
+                f"A {self.model.__name__} was given another organization than the "
+                "scope's. Leave 'organization' out: it is filled from the scope."
+            )
+
+
+class TenantReverseDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-arg]  # takes none at run time
+    """The accessor of the rows that refer to a row: ``project.task_set``."""
+
+    @cached_property
+    def related_manager_cls(self) -> Any:
+        """The manager, which refuses rows of another organization."""
+        base: Any = super().related_manager_cls
+
+        class TenantRelatedManager(base):  # type: ignore[misc]  # made at run time
+            def add(self, *objs: Any, **kwargs: Any) -> None:
+                _require_rows(objs)
+                super().add(*objs, **kwargs)
+
+            add.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+            def set(self, objs: Iterable[Any], **kwargs: Any) -> None:
+                rows = tuple(objs)
+                _require_rows(rows)
+                super().set(rows, **kwargs)
+
+            set.alters_data = True  # type: ignore[attr-defined]  # as above
+
+            if hasattr(base, "remove"):
+
+                def remove(self, *objs: Any, **kwargs: Any) -> None:
+                    _require_rows(objs)
+                    super().remove(*objs, **kwargs)
+
+                remove.alters_data = True  # type: ignore[attr-defined]  # as above
+
+        return TenantRelatedManager
+
+
+class TenantForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+    """A foreign key of which one end, or both, is a protected model.
+
+    Takes the arguments of ForeignKey. Where both ends are protected, the model gets a
+    SameOrganization constraint.
+    """
+
+    rel_class = TenantManyToOneRel
+    related_accessor_class = TenantReverseDescriptor
+
+    def get_internal_type(self) -> str:
+        """Return Django's own name, by which its schema editors know relations."""
+        return "ForeignKey"
+
+    def contribute_to_class(
+        self, cls: type[Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
+        """Tie the two ends to one organization once both are known."""
+        super().contribute_to_class(cls, name, private_only, **kwargs)
+        _tie_when_known(self, cls)
+
+
+class TenantOneToOneField(_ScopedJoins, OneToOneField[Any, Any]):
+    """A one-to-one relation of which one end, or both, is a protected model.
+
+    See TenantForeignKey.
+    """
+
+    rel_class = TenantOneToOneRel
+
+    def get_internal_type(self) -> str:
+        """Return Django's own name, by which its schema editors know relations."""
+        return "OneToOneField"
+
+    def contribute_to_class(
+        self, cls: type[Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
+        """See TenantForeignKey.contribute_to_class()."""
+        super().contribute_to_class(cls, name, private_only, **kwargs)
+        _tie_when_known(self, cls)
+
+
+class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg]  # takes none at run time
+    """The accessor of both sides of a TenantManyToManyField."""
+
+    @cached_property
+    def related_manager_cls(self) -> Any:
+        """The manager, which keeps its rows in one organization."""
+        base: Any = super().related_manager_cls
+
+        class TenantManyRelatedManager(base):  # type: ignore[misc]  # made at run time
+            def _add_items(
+                self,
+                source_field_name: str,
+                target_field_name: str,
+                *objs: Any,
+                through_defaults: Any = None,
+                **kwargs: Any,
+            ) -> None:
+                _require_rows((self.instance, *objs))
+                super()._add_items(
+                    source_field_name,
+                    target_field_name,
+                    *objs,
+                    through_defaults=self._with_organization(through_defaults),
+                    **kwargs,
+                )
+
+            def _get_add_plan(self, db: str, source_field_name: str) -> Any:
+                # Django's fast way leaves the defaults out, and with them the
+                # organization, which only a scope of one fills in.
+                scope = current_scope()
+                plan = super()._get_add_plan(db, source_field_name)
+                can_be_fast = scope is not None and not scope.is_unscoped
+                return (*plan[:2], plan[2] and can_be_fast)
+
+            def _remove_items(
+                self,
+                source_field_name: str,
+                target_field_name: str,
+                *objs: Any,
+                **kwargs: Any,
+            ) -> None:
+                _require_rows((self.instance, *objs))
+                super()._remove_items(
+                    source_field_name, target_field_name, *objs, **kwargs
+                )
+
+            def _with_organization(self, through_defaults: Any) -> Any:
+                """Name the organization, for an add() that runs unscoped."""
+                own = tenant_field(type(self.instance))
+                link = tenant_field(self.through)
+                if own is None or link is None:
+                    return through_defaults
+                organization = getattr(self.instance, own.attname)
+                return {link.attname: organization, **(through_defaults or {})}
+
+        return TenantManyRelatedManager
+
+
+class TenantManyToManyField(_ManyToManyField):
+    """A many-to-many relation of a tenant model.
+
+    Takes the arguments of ManyToManyField. The table between the two is itself a
+    tenant table, with composite foreign keys to both ends. A ``through`` model of the
+    project's own is a TenantModel with two TenantForeignKeys.
+    """
+
+    def get_internal_type(self) -> str:
+        """Return Django's own name, by which its schema editors know relations."""
+        return "ManyToManyField"
+
+    def contribute_to_class(
+        self, cls: type[Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
+        """Make the table between the two ends, and the accessors."""
+        is_own = not (
+            self.remote_field.through or cls._meta.abstract or cls._meta.swapped
+        )
+        if is_own:
+            # ManyToManyField would make a plain table where it finds none.
+            self.set_attributes_from_name(name)
+            self.model = cls
+            self.opts = cls._meta
+            self.remote_field.through = _make_through(self, cls)
+        super().contribute_to_class(cls, name, private_only=private_only, **kwargs)
+        setattr(
+            cls, self.name, TenantManyToManyDescriptor(self.remote_field, reverse=False)
+        )
+
+    def formfield(self, **kwargs: Any) -> Any:
+        """Return the form's field; where users are picked, fellow members only."""
+        return super().formfield(**_with_fellow_members(self, kwargs))
+
+    def contribute_to_related_class(self, cls: type[Model], related: Any) -> None:
+        """Add the accessor of the other side."""
+        super().contribute_to_related_class(cls, related)
+        if not self.remote_field.hidden and not related.related_model._meta.swapped:
+            setattr(
+                cls,
+                related.accessor_name,
+                TenantManyToManyDescriptor(self.remote_field, reverse=True),
+            )
+
+
+def _make_through(field: ManyToManyField[Any, Any], model: type[Model]) -> type[Model]:
+    """Return the table between the two ends, as Django names and shapes it."""
+    target = resolve_relation(model, field.remote_field.model)
+    name = f"{model._meta.object_name}_{field.name}"
+    lazy_related_operation(_set_managed, model, target, name)
+    to, from_ = make_model_tuple(target)[1], str(model._meta.model_name)
+    if to == from_:
+        to, from_ = f"to_{to}", f"from_{from_}"
+    meta = {
+        # django-stubs leaves this private method out.
+        "db_table": field._get_m2m_db_table(model._meta),  # type: ignore[attr-defined]
+        "auto_created": model,
+        "app_label": model._meta.app_label,
+        "db_tablespace": model._meta.db_tablespace,
+        "unique_together": (from_, to),
+        "verbose_name": _("%(from)s-%(to)s relationship") % {"from": from_, "to": to},
+        "verbose_name_plural": _("%(from)s-%(to)s relationships")
+        % {"from": from_, "to": to},
+        "apps": model._meta.apps,
+    }
+    relation: dict[str, Any] = {  # Any: a field's arguments.
+        "related_name": f"{name}+",
+        "db_tablespace": field.db_tablespace,
+        "db_constraint": field.remote_field.db_constraint,
+        "on_delete": CASCADE,
+    }
+    attributes: dict[str, Any] = {
+        "Meta": type("Meta", (), meta),
+        "__module__": model.__module__,
+        "organization": OrganizationForeignKey(),
+        from_: TenantForeignKey(model, **relation),
+        to: TenantForeignKey(target, **relation),
+    }
+    if _is_current(model):
+        attributes["objects"] = TenantQuerySet.as_manager()
+    return type(name, (Model,), attributes)
+
+
+def _with_fellow_members(field: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a form field's options, with the users among whom a form picks.
+
+    Users belong to no organization, so that nothing else would keep a form from
+    listing everybody's. A membership's own user is picked among all.
+    """
+    user, membership = get_user_model(), apps.get_model("tenancy", "Membership")
+    if (
+        field.remote_field.model is not user
+        or tenant_field(field.model) is None
+        or field.model is membership
+    ):
+        return options
+    own = membership._default_manager.filter(user=OuterRef("pk"), ended_at__isnull=True)
+    return {"queryset": user._default_manager.filter(Exists(own)), **options}
+
+
+def _set_managed(
+    model: type[Model], related: type[Model], through: type[Model]
+) -> None:
+    through._meta.managed = model._meta.managed or related._meta.managed
+
+
+def _tie_when_known(field: ForeignKey[Any, Any], model: type[Model]) -> None:
+    if model._meta.abstract:
+        return
+    if _is_current(model) or model._meta.auto_created:
+        lazy_related_operation(_tie, model, field.remote_field.model, field=field)
+
+
+def _tie(model: type[Model], related: type[Model], field: ForeignKey[Any, Any]) -> None:
+    """Add the constraint that holds both ends to one organization."""
+    if _organization_field(model) is None or _organization_field(related) is None:
+        return
+    name = same_organization_name(model, field)
+    _add_constraint(
+        model,
+        SameOrganization(field=field.name, to=related._meta.label_lower, name=name),
+    )
+
+
+def _organization_field(model: type[Model]) -> OrganizationForeignKey | None:
+    """Return the model's organization field; historical models have one too."""
+    for field in model._meta.local_fields:
+        if isinstance(field, OrganizationForeignKey):
+            return field
+    return None
+
+
+def _add_constraint(
+    model: type[Model], constraint: OrganizationPolicy | SameOrganization
+) -> None:
+    """Add the constraint to the options; a rebuilt model of SQLite already has it."""
+    constraints = model._meta.constraints
+    if any(
+        isinstance(present, type(constraint)) and present.field == constraint.field
+        for present in constraints
+    ):
+        return
+    model._meta.constraints = [*constraints, constraint]
+    # Migrations read the options that stand here.
+    model._meta.original_attrs["constraints"] = model._meta.constraints
+
+
+def _unique_sets(model: type[Model]) -> Iterator[Collection[str]]:
+    for field in model._meta.local_fields:
+        if field.unique:
+            yield [field.name]
+    yield from model._meta.unique_together
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield constraint.fields
+
+
+def _is_current(model: type[Model]) -> bool:
+    """Return whether it is no historical model of a migration."""
+    return (
+        not isinstance(model._meta.apps, StateApps) and model.__module__ != "__fake__"
+    )
+
+
+def _join_predicate(model: Any, alias: str | None) -> WhereNode | None:
+    if alias is None or isinstance(model, str):
+        return None
+    field = tenant_field(model)
+    if field is None:
+        return None
+    predicate: Any = InScope(field.get_col(alias), in_join=True)  # As scoped_query().
+    return WhereNode([predicate], connector=AND)
+
+
+def _require_rows(objs: Iterable[Any]) -> None:
+    for row in objs:
+        if isinstance(row, Model) and tenant_field(type(row)) is not None:
+            require_own(row)

@@ -1,0 +1,493 @@
+"""Querysets that stay inside the scope."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from inspect import CO_OPTIMIZED
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from django.db.models import Field, Model, QuerySet
+from django.db.models.query import EmptyQuerySet, RawQuerySet
+from django.db.models.sql import Query, UpdateQuery
+from django.db.models.sql.where import AND, WhereNode
+
+from tenancy.context import Scope, current_scope, require_scope
+from tenancy.exceptions import CrossOrganization
+from tenancy.predicates import InScope, protected_tables, tenant_field
+
+M = TypeVar("M", bound=Model, covariant=True)
+
+_is_loading: ContextVar[bool] = ContextVar("tenancy_is_loading", default=False)
+
+IMPORT_DEPTH = 8
+"""How many callers are asked whether they are a module's body.
+
+A manager's own get_queryset(), and what it calls, stand between the two.
+"""
+
+
+def scoped_query(model: type[Model]) -> Query:
+    """Return a new query of the model's rows in the active scope.
+
+    Its first table takes its alias, the table's name, when Django first asks for it,
+    as in the query that a bare manager makes; giving it here costs a clone's time.
+    """
+    template: InScope | None = model.__dict__.get("_scope_predicate")
+    if template is None:
+        field = _require_tenant_field(model)
+        template = InScope(field.get_col(model._meta.db_table))
+        model._scope_predicate = template  # type: ignore[attr-defined]  # a cache of ours
+    query = ScopedQuery(model)
+    scope = current_scope()
+    if scope is not None and not _is_importing(sys._getframe(1)):
+        template = template.bind(scope)
+    # Not through add_q(), which would render the predicate as "... = True".
+    query.where.children.append(template)  # type: ignore[arg-type]  # django-stubs knows no expressions there
+    return query
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether the call stands in the body of a module that is being imported.
+
+    Django imports views at the first request, and functions import what they need:
+    a class attribute that happens to be made in a scope is meant for every scope.
+    """
+    for _ in range(IMPORT_DEPTH):
+        if frame is None:
+            return False
+        if not frame.f_code.co_flags & CO_OPTIMIZED:
+            # A class's or a module's body; a script's, and a shell's, has no spec.
+            spec = frame.f_globals.get("__spec__")
+            return getattr(spec, "_initializing", False) is True
+        frame = frame.f_back
+    return False
+
+
+class ScopedQuery(Query):
+    """A query whose subqueries of its own model stay inside the scope as well."""
+
+    def chain(self, klass: type[Query] | None = None) -> Any:
+        """Return a clone, of the class that keeps the predicate where one exists."""
+        return super().chain(ScopedUpdateQuery if klass is UpdateQuery else klass)
+
+    def trim_start(self, names_with_path: Any) -> Any:
+        """Trim the leading joins, as exclude() does with the subquery that it makes.
+
+        Where a LEFT JOIN follows, the table before it becomes the subquery's first,
+        which has no ON clause; otherwise Django keeps the next join's restriction.
+        """
+        trimmed = super().trim_start(names_with_path)
+        alias = next(a for a in self.alias_map if self.alias_refcount[a])
+        model = protected_tables().get(self.alias_map[alias].table_name.lower())
+        if model is not None and not _is_restricted(self.where, alias):
+            self.where.add(InScope(_require_tenant_field(model).get_col(alias)), AND)
+        return trimmed
+
+
+class ScopedUpdateQuery(UpdateQuery):
+    """An update that keeps its predicate where Django selects the keys first."""
+
+    def clear_where(self) -> None:
+        """Clear the WHERE, which update() over a join does, but for the predicate."""
+        predicate: Any = _find_predicate(self)  # As scoped_query().
+        super().clear_where()
+        if predicate is not None:
+            self.where.add(predicate, AND)
+
+
+def _is_restricted(where: WhereNode, alias: str) -> bool:
+    return any(
+        child.column.alias == alias
+        if isinstance(child, InScope)
+        else isinstance(child, WhereNode) and _is_restricted(child, alias)
+        for child in where.children
+    )
+
+
+class ScopedCache:
+    """A queryset whose fetched rows are seen only in the scope that fetched them."""
+
+    _rows: Any = None
+    _rows_scope: Scope | None = None
+
+    @property
+    def _result_cache(self) -> Any:
+        """The fetched rows, or None where another scope fetched them.
+
+        Django reads this attribute before it makes SQL, where the scope is checked.
+        """
+        rows = self._rows
+        if rows is None or not self._is_fetched_here():
+            return None
+        return rows
+
+    @_result_cache.setter
+    def _result_cache(self, rows: Any) -> None:
+        self._rows = rows
+        self._rows_scope = None if rows is None else current_scope()
+
+    def _is_fetched_here(self) -> bool:
+        scope = current_scope()
+        filled_in = self._rows_scope
+        if scope is None or filled_in is None:
+            return False
+        return scope is filled_in or filled_in.reaches_same_rows(scope)
+
+    def _fetch_all(self) -> None:
+        if self._rows is not None and not self._is_fetched_here():
+            self._rows = None
+            self._prefetch_done = False
+        # The queryset class that follows in the method resolution order has it.
+        super()._fetch_all()  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        rows, self._rows = self._rows, None
+        try:
+            # As above.
+            return super().__deepcopy__(memo)  # type: ignore[misc]
+        finally:
+            self._rows = rows
+
+
+class TenantRawQuerySet(ScopedCache, RawQuerySet):  # type: ignore[type-arg]  # takes none at run time
+    """The rows of Model.objects.raw(), under the guard and the database's policy."""
+
+
+class TenantQuerySet(ScopedCache, QuerySet[M, M]):
+    """A queryset of a tenant model: it holds the rows of the active scope.
+
+    A queryset that was made in a scope runs in that scope only. One that was made in
+    none, such as a class attribute, takes the scope in which it runs, at each run.
+
+    Raises:
+        ScopeRequired: it is evaluated with no active scope.
+        CrossOrganization: it is evaluated in another scope than it was made in.
+    """
+
+    def __init__(
+        self,
+        model: type[Model] | None = None,
+        query: Query | None = None,
+        using: str | None = None,
+        hints: dict[str, Model] | None = None,
+    ) -> None:
+        if query is None and model is not None:
+            query = scoped_query(model)
+        QuerySet.__init__(self, model, query, using, hints)
+
+    # The operators
+
+    def __and__(self, other: Any) -> Any:
+        _require_same_scope(self.query, other)
+        return super().__and__(other)
+
+    def __rand__(self, other: Any) -> Any:
+        return self & other
+
+    def __or__(self, other: Any) -> Any:
+        return self._combine(other, "__or__")
+
+    def __ror__(self, other: Any) -> Any:
+        return self | other
+
+    def __xor__(self, other: Any) -> Any:
+        return self._combine(other, "__xor__")
+
+    def __rxor__(self, other: Any) -> Any:
+        return self ^ other
+
+    def _combine(self, other: Any, operator: str) -> Any:
+        """Combine with the predicate taken off both sides, and put on once.
+
+        Left on, ``scoped | bare`` would become ``(in scope AND x) OR y``; put on each
+        time, Django's own reduce(or_, ...) in cascades overflows SQLite's parser.
+        """
+        if not isinstance(other, QuerySet):
+            return getattr(super(), operator)(other)
+        if isinstance(self, EmptyQuerySet) or isinstance(other, EmptyQuerySet):
+            return self if isinstance(other, EmptyQuerySet) else self._adopt(other)
+        _require_same_scope(self.query, other)
+        left, predicate = _without_predicate(self)
+        right, other_predicate = _without_predicate(self._adopt(other))
+        combined = getattr(QuerySet, operator)(left, right)
+        if predicate.made_in is None:
+            predicate = other_predicate
+        query = combined.query
+        kept = InScope(
+            _predicate(query, predicate.column.target, None).column,
+            made_in=predicate.made_in,
+        )
+        query.where = _join(kept, query.where)
+        return combined
+
+    def _adopt(self, other: QuerySet[Any, Any]) -> TenantQuerySet[M]:
+        """Return a queryset of this class, with the predicate, like ``other``."""
+        if isinstance(other, TenantQuerySet) and _find_predicate(other.query):
+            adopted: QuerySet[Any, Any] = other.all()
+        else:
+            adopted = self.model._base_manager.using(other.db).all()
+            query = other.query.chain()
+            _put_predicate_on(query, self.model)
+            adopted.query = query
+            if not other.query.can_filter():
+                # A slice of bare rows: cut inside, filtered outside.
+                inner = other.values("pk")
+                adopted = self.model._base_manager.filter(pk__in=inner)
+        if not adopted.query.can_filter():
+            adopted = self.model._base_manager.filter(pk__in=adopted.values("pk"))
+        return cast("TenantQuerySet[M]", adopted)  # _base_manager is a TenantManager's
+
+    # Reads
+
+    def _iterator(self, use_chunked_fetch: bool, chunk_size: int | None) -> Iterator[M]:
+        scope = require_scope(self.model.__name__)
+        # django-stubs leaves this private method out.
+        rows = super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc]
+        for row in rows:
+            _require_unmoved(scope, self.model)
+            yield row
+
+    async def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[M]:
+        """See iterator()."""
+        scope = require_scope(self.model.__name__)
+        async for row in super().aiterator(chunk_size):
+            _require_unmoved(scope, self.model)
+            yield row
+
+    def raw(
+        self,
+        raw_query: Any,  # A str, or a psycopg Composable.
+        params: Any = (),
+        translations: dict[str, str] | None = None,
+        using: str | None = None,
+    ) -> RawQuerySet[Any]:
+        """Return the rows of an SQL text, which the guard and the policies judge.
+
+        tenancy.raw() is the way that works on every database.
+        """
+        queryset = TenantRawQuerySet(
+            raw_query,
+            model=self.model,
+            params=params,
+            translations=translations,
+            using=using or self.db,
+        )
+        # django-stubs leaves this private attribute out.
+        lookups = self._prefetch_related_lookups  # type: ignore[attr-defined]
+        queryset._prefetch_related_lookups = lookups[:]  # type: ignore[attr-defined]
+        return queryset
+
+    # Writes
+
+    def update(self, **kwargs: Any) -> int:
+        """Update the rows; their organization is never one of the changes.
+
+        Raises:
+            CrossOrganization: the organization is among the changes, and the scope is
+                an organization's.
+        """
+        self._refuse_move(kwargs)
+        return super().update(**kwargs)
+
+    update.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    def bulk_create(
+        self,
+        objs: Iterable[M],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> list[M]:
+        """Insert the rows, each into the scope's organization.
+
+        Raises:
+            CrossOrganization: a row, or a row that it refers to, is another
+                organization's.
+        """
+        rows = list(objs)
+        for row in rows:
+            require_own(row)
+        if ignore_conflicts and not _is_loading.get():
+            # MySQL and MariaDB swallow the foreign key's error together with the
+            # conflict (INSERT IGNORE), so the keys are looked up first.
+            self._require_known_relations(rows)
+        return super().bulk_create(rows, batch_size, ignore_conflicts, *args, **kwargs)
+
+    def bulk_update(
+        self, objs: Iterable[M], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
+        """Update the fields of the rows; their organization is never one of them.
+
+        Raises:
+            CrossOrganization: a row is another organization's, or the organization is
+                among the fields, and the scope is an organization's.
+        """
+        rows, names = list(objs), list(fields)
+        self._refuse_move(names)
+        for row in rows:
+            require_own(row)
+        return super().bulk_update(rows, names, batch_size=batch_size)
+
+    def _refuse_move(self, names: Collection[str] | Mapping[str, Any]) -> None:
+        field = _require_tenant_field(self.model)
+        if field.primary_key or not {field.name, field.attname} & set(names):
+            return
+        if not require_scope(self.model.__name__).is_unscoped:
+            raise CrossOrganization(
+                f"'{self.model.__name__}.{field.name}' is among the fields to change. "
+                "Leave it out: the organization of a row never changes in a scope."
+            )
+
+    def _require_known_relations(self, rows: list[M]) -> None:
+        """Refuse keys of rows that the scope does not hold; one query a relation."""
+        for field in self.model._meta.concrete_fields:
+            remote: Any = field.remote_field  # None, or a relation's.
+            if remote is None or field is _require_tenant_field(self.model):
+                continue
+            if tenant_field(remote.model) is None:
+                continue
+            keys = {getattr(row, field.attname) for row in rows} - {None}
+            target = field.target_field.name  # type: ignore[attr-defined]  # it is a relation
+            known = remote.model._base_manager.using(self.db)
+            if keys and known.filter(**{f"{target}__in": keys}).count() != len(keys):
+                raise unknown_relation(self.model, field)
+
+
+@contextmanager
+def loading_fixtures() -> Iterator[None]:
+    """Let the links of a fixture lead to rows that come later in it.
+
+    Who loads it looks for those that lead nowhere when it is done.
+    """
+    token = _is_loading.set(True)
+    try:
+        yield
+    finally:
+        _is_loading.reset(token)
+
+
+def require_own(row: Model) -> None:
+    """Refuse a row of another organization than the scope's.
+
+    A row with no organization yet is filled from the scope.
+
+    Raises:
+        ScopeRequired: no scope is active, or there is none to fill it from.
+        CrossOrganization: the row is another organization's.
+    """
+    model = type(row)
+    field = _require_tenant_field(model)
+    scope = require_scope(model.__name__)
+    if scope.is_unscoped:
+        return
+    key = getattr(row, field.attname)
+    if key is None and not field.primary_key:
+        setattr(row, field.attname, scope.organization_id)
+        return
+    if not _is_own(field, key, scope):
+        raise CrossOrganization(
+            f"A {model.__name__} of another organization was given. Enter its "
+            "organization's scope to work on it."
+        )
+
+
+def _is_own(field: Field[Any, Any], key: Any, scope: Scope) -> bool:
+    if scope.organization_id is None:
+        return False
+    if key == scope.organization_id:
+        return True
+    target: Any = getattr(field, "target_field", field)
+    return bool(target.to_python(key) == scope.organization_id)
+
+
+def unknown_relation(model: type[Model], field: Field[Any, Any]) -> CrossOrganization:
+    """Return the error of a key that the scope does not hold, whoever holds it."""
+    return CrossOrganization(
+        f"'{model.__name__}.{field.name}' refers to a row that the active "
+        "organization does not have. Pass a row of the same organization."
+    )
+
+
+def _require_unmoved(scope: Scope, model: type[Model]) -> None:
+    current = current_scope()
+    if current is None or (
+        current is not scope and not scope.reaches_same_rows(current)
+    ):
+        raise CrossOrganization(
+            f"An iterator over {model.__name__} that was started in {scope} was "
+            "continued outside it. Consume it in the scope that started it."
+        )
+
+
+def _require_tenant_field(model: type[Model]) -> Field[Any, Any]:
+    field = tenant_field(model)
+    if field is None:
+        raise TypeError(
+            f"'{model.__name__}' has a tenant manager and is no tenant model. Subclass "
+            "tenancy.models.TenantModel, or use a plain manager."
+        )
+    return field
+
+
+def _predicate(query: Query, field: Field[Any, Any], made_in: Scope | None) -> InScope:
+    # The query's first table gets its alias here, and keeps it in each clone.
+    return InScope(field.get_col(query.get_initial_alias()), made_in=made_in)
+
+
+def _find_predicate(query: Query) -> InScope | None:
+    """Return the predicate that stands at the root of the query's WHERE, or None."""
+    if query.where.connector != AND or query.where.negated:
+        return None
+    for child in query.where.children:
+        if isinstance(child, InScope) and not child.in_join:
+            return child
+    return None
+
+
+def _put_predicate_on(query: Query, model: type[Model]) -> None:
+    field = _require_tenant_field(model)
+    predicate = _predicate(query, field, current_scope())
+    query.where = _join(predicate, query.where)
+
+
+def _join(predicate: Any, where: WhereNode) -> WhereNode:  # Any: see scoped_query().
+    return WhereNode([predicate, where], connector=AND)
+
+
+def _without_predicate(
+    queryset: QuerySet[Any, Any],
+) -> tuple[QuerySet[Any, Any], InScope]:
+    """Return a clone without its predicate, unwrapped, and the predicate."""
+    if not queryset.query.can_filter():
+        queryset = queryset.model._base_manager.filter(pk__in=queryset.values("pk"))
+    clone = queryset.all()
+    predicate: Any = _find_predicate(clone.query)  # As scoped_query().
+    if predicate is None:
+        # It stands deeper, where it does no harm; the combination gets another.
+        field = _require_tenant_field(queryset.model)
+        return clone, _predicate(clone.query, field, current_scope())
+    children = [child for child in clone.query.where.children if child is not predicate]
+    only = children[0] if len(children) == 1 else None
+    clone.query.where = (
+        only if isinstance(only, WhereNode) else WhereNode(children, connector=AND)
+    )
+    return clone, predicate
+
+
+def _require_same_scope(query: Query, other: Any) -> None:
+    """Refuse to combine querysets that were made in two scopes."""
+    if not isinstance(other, QuerySet):
+        return
+    one, two = _find_predicate(query), _find_predicate(other.query)
+    if one is None or two is None or one.made_in is None or two.made_in is None:
+        return
+    if not one.made_in.reaches_same_rows(two.made_in):
+        raise CrossOrganization(
+            f"A queryset that was made in {one.made_in} was combined with one that was "
+            f"made in {two.made_in}. Build both in the scope that runs them."
+        )
