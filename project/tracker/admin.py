@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from django.contrib import admin
+
+from project.tracker.models import Attachment, Comment, Label, Project, Task
+from tenancy.admin import TenantAdmin
+
+
+@admin.register(Project)
+class ProjectAdmin(TenantAdmin):
+    list_display = ("name", "created_at")
+    search_fields = ("name",)
+
+
+@admin.register(Label)
+class LabelAdmin(TenantAdmin):
+    list_display = ("name", "color")
+    list_filter = ("color",)
+    search_fields = ("name",)
+
+
+class CommentInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs only
+    model = Comment
+    extra = 0
+    raw_id_fields = ("author",)
+
+
+@admin.register(Task)
+class TaskAdmin(TenantAdmin):
+    list_display = ("title", "project", "status", "priority", "assignee", "due_on")
+    list_filter = ("status", "priority", "project")
+    list_editable = ("status",)
+    list_select_related = ("project", "assignee__user")
+    search_fields = ("title",)
+    autocomplete_fields = ("project", "assignee", "labels")
+    raw_id_fields = ("blocked_by",)
+    inlines = (CommentInline,)
+
+
+@admin.register(Comment)
+class CommentAdmin(TenantAdmin):
+    list_display = ("__str__", "task", "author", "created_at")
+    list_select_related = ("task", "author__user")
+    raw_id_fields = ("task", "author")
+
+
+@admin.register(Attachment)
+class AttachmentAdmin(TenantAdmin):
+    list_display = ("name", "task", "size", "uploaded_at")
+    list_select_related = ("task",)
+    raw_id_fields = ("task",)
