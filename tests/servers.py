@@ -407,6 +407,9 @@ class Keeper:
             f"CREATE USER tenancy@'%' IDENTIFIED BY '{password}';\n"
             "GRANT ALL PRIVILEGES ON `tenancy%`.* TO tenancy@'%';\n"
             "GRANT ALL PRIVILEGES ON `test\\_%`.* TO tenancy@'%';\n"
+            # For the tests of what the application's user may not do.
+            f"CREATE USER tenancy_admin@'%' IDENTIFIED BY '{password}';\n"
+            "GRANT ALL PRIVILEGES ON *.* TO tenancy_admin@'%' WITH GRANT OPTION;\n"
             "CREATE DATABASE tenancy;\n"
             f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n"
         )

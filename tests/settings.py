@@ -21,6 +21,9 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenancy.User"
+TENANCY_ORGANIZATION_MODEL = "tenancy.Organization"
+# A role that exists: the tests then run with the policies that ask for it.
+TENANCY_UNSCOPED_ROLE = env.str("TENANCY_TEST_UNSCOPED_ROLE", default=None)
 ROOT_URLCONF = "project.urls"
 STATIC_URL = "static/"
 # The slow hashers protect nobody here.
@@ -37,6 +40,7 @@ INSTALLED_APPS = [
     "project.tracker",
     # Apps of the tests' own models are added here: "tests.apps.<name>".
     "tests.apps.notebook",
+    "tests.apps.notes",
 ]
 
 MIDDLEWARE = [

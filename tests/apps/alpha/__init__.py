@@ -1,0 +1,1 @@
+"""An app with a history: each way in which a tenant model changes is a migration."""

@@ -1,0 +1,264 @@
+"""What MySQL and MariaDB are sent, and what their own SQL could get round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+import tenancy
+from project.tracker.models import Project
+from tenancy.exceptions import CrossOrganization, RawSQLRefused, ScopeRequired
+from tenancy.models import Organization
+
+Execute = Callable[..., Any]
+
+pytestmark = [
+    pytest.mark.skipif(
+        connection.vendor != "mysql",
+        reason="The database does not have what is MySQL's own",
+    ),
+    pytest.mark.django_db,
+]
+
+VARIABLES = "SELECT @tenancy_organization, @tenancy_unscoped"
+
+
+def text_of(organization: Organization) -> str:
+    """Return an organization's key as the variable holds it."""
+    return str(Organization._meta.pk.get_db_prep_value(organization.pk, connection))
+
+
+def row_of(project: Project, name: str) -> tuple[str, list[Any]]:
+    """Return the columns of a copy of a project, and the values."""
+    columns, values = [], []
+    for field in Project._meta.local_concrete_fields:
+        value = name if field.column == "name" else field.pre_save(project, add=False)
+        columns.append(connection.ops.quote_name(str(field.column)))
+        values.append(field.get_db_prep_value(value, connection))
+    return ", ".join(columns), values
+
+
+def test_variables_are_sent_before_a_write_only(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """A plain read does not cost a second round trip."""
+    with tenancy.unscoped("to begin with"):
+        execute("DELETE FROM django_content_type WHERE id = 0")
+
+    with tenancy.scope(acme):
+        Project.objects.count()
+        before = execute(VARIABLES)
+        Project.objects.filter(name="a").update(description="x")
+        after = execute(VARIABLES)
+
+    assert before == [(None, 1)]
+    assert after == [(text_of(acme), None)]
+
+
+def test_variables_are_sent_once_for_a_scope(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """What was sent is not sent again while the scope lasts."""
+    with tenancy.scope(acme):
+        Project.objects.filter(name="a").update(description="x")
+        execute("SET @tenancy_organization = 'tampered'")
+        with pytest.raises(CrossOrganization), transaction.atomic():
+            Project.objects.filter(name="a").update(description="y")
+        connection.connection.tenancy_sent = None
+
+
+def test_variables_are_cleared_outside_the_scope(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """The first write after a scope takes its right away."""
+    with tenancy.scope(acme):
+        Project.objects.filter(name="a").update(description="x")
+
+    execute("DELETE FROM django_content_type WHERE id = 0")
+
+    assert execute(VARIABLES) == [(None, None)]
+
+
+def test_function_that_is_not_known_counts_as_a_write(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """What a function does is not in the text, so the scope is sent before it."""
+    with tenancy.scope(acme):
+        execute("SELECT connection_id()")
+
+        assert execute(VARIABLES) == [(text_of(acme), None)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_variables_are_sent_again_after_reconnect(
+    acme: Organization, projects: dict[str, Project]
+) -> None:
+    """A new connection knows nothing, and is told."""
+    with tenancy.scope(acme):
+        Project.objects.filter(name="a").update(description="x")
+        connection.close()
+
+        assert Project.objects.filter(name="a").update(description="y") == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO tracker_project ({columns}) VALUES ({places})",
+        "INSERT IGNORE INTO tracker_project ({columns}) VALUES ({places})",
+        "REPLACE INTO tracker_project ({columns}) VALUES ({places})",
+        "INSERT INTO tracker_project ({columns}) VALUES ({places})"
+        " ON DUPLICATE KEY UPDATE name = 'x'",
+    ],
+)
+def test_insert_over_a_foreign_row_is_refused(
+    acme: Organization, projects: dict[str, Project], execute: Execute, sql: str
+) -> None:
+    """No form of INSERT makes or changes another organization's row."""
+    columns, values = row_of(projects["z"], "taken")
+    places = ", ".join(["%s"] * len(values))
+
+    with (
+        tenancy.scope(acme),
+        pytest.raises(CrossOrganization),
+        transaction.atomic(),
+    ):
+        execute(sql.format(columns=columns, places=places), values)
+
+    with tenancy.unscoped("a test"):
+        assert Project.objects.filter(name="z").count() == 1
+
+
+def test_replace_of_a_foreign_key_with_own_organization_is_refused(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """REPLACE would delete the row that has the key, which is not acme's."""
+    with tenancy.unscoped("a test"):
+        project = Project.objects.get(name="z")
+    project.organization_id = acme.pk
+    columns, values = row_of(project, "taken")
+    places = ", ".join(["%s"] * len(values))
+
+    with (
+        tenancy.scope(acme),
+        pytest.raises(CrossOrganization),
+        transaction.atomic(),
+    ):
+        execute(f"REPLACE INTO tracker_project ({columns}) VALUES ({places})", values)
+
+
+def test_update_ignore_does_not_swallow_the_refusal(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """A trigger's signal is an error in UPDATE IGNORE too."""
+    with (
+        tenancy.scope(acme),
+        pytest.raises(CrossOrganization),
+        transaction.atomic(),
+    ):
+        execute(
+            "UPDATE IGNORE tracker_project SET name = 'x' WHERE id = %s",
+            [Project._meta.pk.get_db_prep_value(projects["z"].pk, connection)],
+        )
+
+
+def test_drivers_own_cursor_is_guarded(
+    acme: Organization, projects: dict[str, Project]
+) -> None:
+    """A cursor that the driver's connection opens is the same."""
+    with tenancy.scope(acme), connection.connection.cursor() as cursor:
+        with pytest.raises(RawSQLRefused, match="tracker_project"):
+            cursor.execute("SELECT * FROM tracker_project")
+        with pytest.raises(RawSQLRefused, match="tracker_project"):
+            cursor.execute(b"SELECT * FROM tracker_project")
+
+
+def test_drivers_own_class_of_cursors_is_guarded(
+    acme: Organization, projects: dict[str, Project]
+) -> None:
+    """The usual way to rows as dictionaries is no way round the guard."""
+    from MySQLdb.cursors import DictCursor
+
+    driver = connection.connection
+    with driver.cursor(DictCursor) as cursor:
+        with pytest.raises(ScopeRequired):
+            cursor.execute("SELECT * FROM tracker_project")
+        with tenancy.scope(acme):
+            with pytest.raises(RawSQLRefused, match="tracker_project"):
+                cursor.execute("SELECT * FROM tracker_project")
+            cursor.execute(
+                "SELECT name FROM tracker_project WHERE organization_id = %s",
+                [text_of(acme)],
+            )
+            assert {row["name"] for row in cursor.fetchall()} == {"a", "b", "c"}
+
+
+def test_messages_of_the_server_are_refused(
+    acme: Organization, execute: Execute
+) -> None:
+    """A warning quotes the values that a statement has met."""
+    for sql in ("SHOW WARNINGS", "show errors"):
+        with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="SHOW"):
+            execute(sql)
+    with tenancy.unscoped("a test"):
+        execute("SHOW WARNINGS")
+
+
+def test_callproc_needs_unscoped(acme: Organization) -> None:
+    """What a procedure reads is not in any text."""
+    with connection.cursor() as cursor:
+        with pytest.raises(ScopeRequired, match="'leak'"):
+            cursor.callproc("leak")
+        with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="'leak'"):
+            cursor.callproc("leak")
+
+
+@pytest.fixture
+def hidden(transactional_db: None, execute: Execute) -> Iterator[None]:
+    """A view of a view, and a function, that read a tenant table."""
+    made = {
+        "VIEW": ["plain_view", "view_of_view", "view"],
+        "FUNCTION": ["leak"],
+    }
+    with tenancy.unscoped("a test", in_generator=True):
+        execute("CREATE VIEW `view` AS SELECT * FROM tracker_project")
+        execute("CREATE VIEW view_of_view AS SELECT * FROM `view`")
+        execute("CREATE VIEW plain_view AS SELECT * FROM django_content_type")
+        execute(
+            "CREATE FUNCTION leak() RETURNS integer READS SQL DATA"
+            " RETURN (SELECT count(*) FROM tracker_project)"
+        )
+    yield
+    with tenancy.unscoped("a test", in_generator=True):
+        for kind, names in made.items():
+            for name in names:
+                execute(f"DROP {kind} `{name}`")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM `view`",
+        "SELECT * FROM view_of_view",
+        "SELECT * FROM django_content_type c JOIN view_of_view v ON 1 = 1",
+        "SELECT leak()",
+        "SELECT id FROM django_content_type WHERE leak () > 1",
+    ],
+)
+def test_views_and_functions_over_tenant_tables_are_refused(
+    hidden: None, acme: Organization, execute: Execute, sql: str
+) -> None:
+    """A name behind which a tenant table stands is as good as the table's."""
+    with pytest.raises(ScopeRequired):
+        execute(sql)
+    with tenancy.scope(acme):
+        with pytest.raises(RawSQLRefused, match="may show rows"):
+            execute(sql)
+        with pytest.raises(RawSQLRefused, match="may show rows"):
+            tenancy.raw(sql)
+        execute("SELECT count(*) FROM plain_view")
+    with tenancy.unscoped("a test"):
+        execute(sql)

@@ -1,0 +1,65 @@
+"""Roles that pass by the policies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import environ
+import pytest
+from django.db import connection, connections
+
+import tenancy
+from tenancy.checks import check_databases
+from tenancy.exceptions import RawSQLRefused, ScopeRequired
+from tenancy.models import Organization
+
+pytestmark = pytest.mark.skipif(
+    connection.vendor != "postgresql",
+    reason="The database does not have what is PostgreSQL's own",
+)
+
+
+@pytest.fixture
+def superuser(transactional_db: None, django_db_blocker: Any) -> Iterator[str]:
+    """An alias whose role is a superuser, on the same database."""
+    url = environ.Env.db_url_config(os.environ["TENANCY_TEST_POSTGRESQL_SUPERUSER_URL"])
+    connections.settings["superuser"] = {
+        **connection.settings_dict,
+        "USER": url["USER"],
+        "PASSWORD": url["PASSWORD"],
+    }
+    with django_db_blocker.unblock():
+        yield "superuser"
+        connections["superuser"].close()
+    del connections["superuser"]
+    del connections.settings["superuser"]
+
+
+def test_role_when_superuser_is_an_error(superuser: str) -> None:
+    """A role that passes by the policies is reported (tenancy.E012)."""
+    found = [
+        e for e in check_databases(databases=[superuser]) if e.id == "tenancy.E012"
+    ]
+
+    (error,) = found
+    assert "superuser" in error.msg
+    assert error.hint
+
+
+def test_raw_read_when_superuser_is_refused(
+    superuser: str, acme: Organization, globex: Organization
+) -> None:
+    """Where the policies do not hold, the guard refuses what they would hide."""
+    text = "SELECT name FROM tenancy_organization"
+
+    with connections[superuser].cursor() as cursor:
+        with pytest.raises(ScopeRequired):
+            cursor.execute(text)
+        with tenancy.scope(acme), pytest.raises(RawSQLRefused):
+            cursor.execute(text)
+    with tenancy.scope(acme):
+        names = [o.name for o in Organization.objects.using(superuser).all()]
+
+    assert names == ["Acme"]

@@ -1,0 +1,394 @@
+"""The admin: staff of acme see acme, and superusers see all, one at a time."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import path
+from pytest_django import Settings
+
+import tenancy
+from project.tracker.models import Project, Task
+from tenancy.models import Membership, Organization, Role, User
+from tenancy.sites import TenantAdminSite
+
+site = TenantAdminSite()
+# The registrations of the default site, of which this is another kind.
+for model, model_admin in admin.site._registry.items():
+    site.register(model, type(model_admin))
+
+urlpatterns = [path("admin/", site.urls)]
+
+pytestmark = [pytest.mark.urls(__name__)]
+
+
+@pytest.fixture(autouse=True)
+def _middleware(settings: Settings) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "tenancy.middleware.TenancyMiddleware",
+    ]
+
+
+@pytest.fixture
+def ours(acme: Organization) -> Task:
+    """A task of acme."""
+    return make_task(acme, "Rocket skates stop")
+
+
+@pytest.fixture
+def theirs(globex: Organization) -> Task:
+    """A task of globex."""
+    return make_task(globex, "Turbine 3 stops")
+
+
+def make_task(organization: Organization, title: str) -> Task:
+    """Return a new task in a new project."""
+    with tenancy.scope(organization):
+        project = Project.objects.create(name=f"{organization} project")
+        task: Task = Task.objects.create(project=project, title=title)
+        return task
+
+
+@pytest.fixture
+def staff(alice: User, acme: Organization) -> Client:
+    """A browser of alice, who may do everything in acme's admin."""
+    alice.is_staff = True
+    alice.save()
+    alice.user_permissions.set(Permission.objects.all())
+    return sign_in(alice)
+
+
+@pytest.fixture
+def superuser(db: None) -> Client:
+    """A browser of a superuser, who is a member of no organization."""
+    return sign_in(User.objects.create_superuser("admin@example.com", "demo"))
+
+
+def sign_in(user: User) -> Client:
+    """Return a browser in which the user is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def text(response: Any) -> str:
+    """Return the page."""
+    page: str = response.content.decode()
+    return page
+
+
+def form_of(task: Task, **changes: Any) -> dict[str, Any]:
+    """Return what the form of a task posts."""
+    return {
+        "project": task.project_id,
+        "title": task.title,
+        "status": task.status,
+        "priority": task.priority,
+        "comments-TOTAL_FORMS": 0,
+        "comments-INITIAL_FORMS": 0,
+        **changes,
+    }
+
+
+LISTS = [
+    "tracker/project",
+    "tracker/task",
+    "tracker/label",
+    "tracker/comment",
+    "tracker/attachment",
+    "tenancy/organization",
+    "tenancy/membership",
+    "tenancy/role",
+    "tenancy/user",
+]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_staff_lists_own_organization(
+    name: str, staff: Client, ours: Task, theirs: Task, bob: User
+) -> None:
+    """A list of the admin holds nothing of globex, nor its members."""
+    response = staff.get(f"/admin/{name}/")
+
+    page = text(response)
+    assert response.status_code == 200
+    assert "Globex" not in page and "Turbine" not in page and bob.email not in page
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_superuser_lists_every_organization(
+    name: str, superuser: Client, ours: Task, theirs: Task
+) -> None:
+    """A superuser's list is answered, over all organizations."""
+    assert superuser.get(f"/admin/{name}/").status_code == 200
+
+
+def test_superuser_sees_organization_of_rows(
+    superuser: Client, ours: Task, theirs: Task, staff: Client
+) -> None:
+    """Rows of several organizations are shown with theirs, and those of one without."""
+    over_all = text(superuser.get("/admin/tracker/task/"))
+    own = text(staff.get("/admin/tracker/task/"))
+
+    assert "Rocket skates stop" in over_all and "Turbine 3 stops" in over_all
+    assert "column-organization" in over_all
+    assert "column-organization" not in own
+
+
+@pytest.mark.parametrize("page", ["change", "delete", "history"])
+def test_row_of_other_organization_equals_random_key(
+    page: str, staff: Client, theirs: Task
+) -> None:
+    """A page of globex's row is answered like one of no row."""
+    other = staff.get(f"/admin/tracker/task/{theirs.pk}/{page}/", follow=True)
+    none = staff.get(f"/admin/tracker/task/7340231/{page}/", follow=True)
+
+    assert other.redirect_chain == none.redirect_chain
+    assert str(theirs.pk) in text(other) or other.status_code == 404
+    assert "Turbine" not in text(other)
+
+
+@pytest.mark.parametrize("page", ["change", "delete"])
+def test_organization_of_others_equals_random_key(
+    page: str, staff: Client, globex: Organization
+) -> None:
+    """Globex itself is answered like an organization that does not exist."""
+    other = staff.get(f"/admin/tenancy/organization/{globex.pk}/{page}/")
+    none = staff.get(f"/admin/tenancy/organization/{uuid.uuid4()}/{page}/")
+
+    assert other.status_code == none.status_code
+    assert other.headers.get("Location") == none.headers.get("Location")
+
+
+def test_crafted_post_is_invalid(staff: Client, ours: Task, theirs: Task) -> None:
+    """A form with a key of globex is answered like one with a key of nothing."""
+    path = f"/admin/tracker/task/{ours.pk}/change/"
+
+    for field in ("project", "blocked_by"):
+        other = staff.post(path, form_of(ours, **{field: theirs.project_id}))
+        none = staff.post(path, form_of(ours, **{field: 7340231}))
+
+        assert (other.status_code, none.status_code) == (200, 200)
+        assert other.context["errors"] and none.context["errors"]
+
+
+def test_staff_changes_and_adds_rows(
+    staff: Client, acme: Organization, ours: Task
+) -> None:
+    """Staff of acme change its rows, and what they add is acme's."""
+    changed = staff.post(
+        f"/admin/tracker/task/{ours.pk}/change/", form_of(ours, title="Changed")
+    )
+    added = staff.post("/admin/tracker/task/add/", form_of(ours, title="Added"))
+
+    assert (changed.status_code, added.status_code) == (302, 302)
+    with tenancy.scope(acme):
+        titles = set(Task.objects.values_list("title", flat=True))
+    assert titles == {"Changed", "Added"}
+
+
+def test_superuser_opens_row_in_its_organization(
+    superuser: Client, ours: Task, theirs: Task
+) -> None:
+    """The form of a row offers its organization's rows, also to a superuser."""
+    page = superuser.get(f"/admin/tracker/task/{theirs.pk}/change/")
+    ours_offered = superuser.post(
+        f"/admin/tracker/task/{theirs.pk}/change/",
+        form_of(theirs, project=ours.project_id),
+    )
+    saved = superuser.post(
+        f"/admin/tracker/task/{theirs.pk}/change/", form_of(theirs, title="Mended")
+    )
+
+    assert "Turbine 3 stops" in text(page)
+    assert ours_offered.context["errors"]
+    assert saved.status_code == 302
+    with tenancy.scope(theirs.organization_id):
+        assert Task.objects.get().title == "Mended"
+
+
+def test_superuser_deletes_a_row(superuser: Client, theirs: Task) -> None:
+    """A superuser deletes a row of any organization, after the question."""
+    address = f"/admin/tracker/task/{theirs.pk}/delete/"
+
+    question = superuser.get(address)
+    superuser.post(address, {"post": "yes"})
+
+    assert "Are you sure" in text(question)
+    with tenancy.scope(theirs.organization_id):
+        assert not Task.objects.exists()
+
+
+def test_superuser_adds_no_row_without_organization(
+    superuser: Client, ours: Task
+) -> None:
+    """Where the address does not say whose, nothing can be added, nor is offered."""
+    opened = text(superuser.get(f"/admin/tracker/task/{ours.pk}/change/"))
+
+    assert superuser.get("/admin/tracker/task/add/").status_code == 403
+    assert "/admin/tracker/label/add/" not in opened
+
+
+def test_header_tells_whose_rows_they_are(
+    superuser: Client, staff: Client, ours: Task
+) -> None:
+    """Each page of the admin says in its header which organization it is about."""
+    assert "administration: all organizations" in text(superuser.get("/admin/"))
+    assert "administration: Acme" in text(staff.get("/admin/"))
+    assert "administration:" not in text(Client().get("/admin/login/"))
+
+
+def test_superuser_is_logged(
+    superuser: Client, ours: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each request of a superuser over all organizations is told in the log."""
+    with caplog.at_level(logging.INFO, logger="tenancy"):
+        superuser.get("/admin/tracker/task/")
+
+    assert "admin: superuser" in caplog.text
+    assert tenancy.current_scope() is None
+
+
+def test_superuser_in_chosen_organization_stays_there(
+    acme: Organization, ours: Task, theirs: Task
+) -> None:
+    """A superuser who has chosen an organization works in it alone."""
+    user = User.objects.create_superuser("root@example.com", "demo")
+    with tenancy.scope(acme):
+        Membership.objects.create(user=user)
+    client = sign_in(user)
+    over_all = text(client.get("/admin/tracker/task/"))
+    session = client.session
+    session["tenancy_organization"] = str(acme.pk)
+    session.save()
+
+    chosen = text(client.get("/admin/tracker/task/"))
+
+    assert "Turbine" in over_all and "Rocket" in over_all
+    assert "Turbine" not in chosen and "Rocket" in chosen
+
+
+def test_staff_without_organization_sees_no_rows(ours: Task) -> None:
+    """Staff who are in no organization see no tenant model at all."""
+    user = User.objects.create_user("dora@example.com")
+    user.is_staff = True
+    user.save()
+    user.user_permissions.set(Permission.objects.all())
+    client = sign_in(user)
+
+    assert "Tasks" not in text(client.get("/admin/"))
+    assert client.get("/admin/tracker/task/").status_code == 403
+    assert client.get("/admin/tenancy/user/").status_code == 200
+
+
+def test_user_picker_offers_fellow_members(
+    staff: Client, superuser: Client, alice: User, bob: User, globex: Organization
+) -> None:
+    """A picker of users offers fellow members, and all users to superusers."""
+    own = text(staff.get("/admin/tenancy/membership/add/"))
+
+    assert alice.email in own and bob.email not in own
+    with tenancy.scope(globex):
+        membership = Membership.objects.get()
+        role = Role.objects.get(key="member")
+    address = f"/admin/tenancy/membership/{membership.pk}/change/"
+    everybody = text(superuser.get(address))
+    assert alice.email in everybody and bob.email in everybody
+    assert role.name in everybody
+
+
+def test_crafted_user_is_invalid(
+    staff: Client, bob: User, globex: Organization
+) -> None:
+    """A user who is no fellow member cannot be picked by a crafted POST either."""
+    response = staff.post("/admin/tenancy/membership/add/", {"user": str(bob.pk)})
+
+    assert response.status_code == 200
+    assert "user" in response.context["adminform"].form.errors
+
+
+def test_staff_cannot_change_users(staff: Client, alice: User) -> None:
+    """Users, who may be in several organizations, are changed by superusers only."""
+    response = staff.post(
+        f"/admin/tenancy/user/{alice.pk}/change/", {"is_superuser": "on"}
+    )
+
+    alice.refresh_from_db()
+    assert response.status_code == 403 and not alice.is_superuser
+    assert staff.get("/admin/tenancy/user/add/").status_code == 403
+    assert staff.get(f"/admin/tenancy/user/{alice.pk}/delete/").status_code == 403
+
+
+def test_superuser_adds_user(superuser: Client) -> None:
+    """A superuser adds a user by address and password."""
+    response = superuser.post(
+        "/admin/tenancy/user/add/",
+        {
+            "email": "Dora@example.com",
+            "usable_password": "true",
+            "password1": "long enough 1",
+            "password2": "long enough 1",
+        },
+    )
+
+    assert response.status_code == 302
+    assert User.objects.filter(email="dora@example.com").exists()
+
+
+def test_superuser_adds_organization(superuser: Client, staff: Client) -> None:
+    """A superuser adds an organization, and staff of one do not."""
+    data = {"name": "Initech", "slug": "initech", "status": "active", "metadata": "{}"}
+
+    response = superuser.post("/admin/tenancy/organization/add/", data)
+
+    assert response.status_code == 302
+    assert staff.get("/admin/tenancy/organization/add/").status_code == 403
+
+
+def test_autocomplete_offers_own_rows(staff: Client, ours: Task, theirs: Task) -> None:
+    """The completion of a relation offers acme's rows only."""
+    response = staff.get(
+        "/admin/autocomplete/",
+        {"app_label": "tracker", "model_name": "task", "field_name": "project"},
+    )
+
+    assert [row["text"] for row in response.json()["results"]] == ["Acme project"]
+
+
+def test_filter_by_other_organization_equals_random_key(
+    staff: Client, ours: Task, theirs: Task
+) -> None:
+    """A crafted filter tells nothing about globex's rows."""
+    with tenancy.scope(ours.organization_id):
+        # The admin shows, and heeds, a filter with two choices or more.
+        Project.objects.create(name="Another")
+    pages = [
+        staff.get(f"/admin/tracker/task/?project__id__exact={key}")
+        for key in (theirs.project_id, 7340231)
+    ]
+
+    assert [page.context["cl"].result_count for page in pages] == [0, 0]
+
+
+def test_action_leaves_other_rows_alone(
+    staff: Client, ours: Task, theirs: Task
+) -> None:
+    """The action 'delete' with globex's key among the selected does not reach it."""
+    staff.post(
+        "/admin/tracker/task/",
+        {
+            "action": "delete_selected",
+            "_selected_action": [ours.pk, theirs.pk],
+            "post": "yes",
+        },
+    )
+
+    with tenancy.unscoped("what is left"):
+        assert [task.pk for task in Task.objects.all()] == [theirs.pk]

@@ -1,0 +1,359 @@
+"""The scope of a request, sync and async; each test runs both ways."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import connection
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.template import engines
+from django.template.response import TemplateResponse
+from django.test import AsyncClient, Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.urls import clear_url_caches, get_resolver, path
+from pytest_django import Settings
+
+import tenancy
+from project.tracker.models import Project
+from tenancy.context import Scope
+from tenancy.middleware import SESSION_KEY, TenancyMiddleware, switch_organization
+from tenancy.models import Membership, Organization, User
+
+Get = Callable[[str], Any]  # A test client's response has more than HttpResponse.
+
+pytestmark = [pytest.mark.urls(__name__)]
+
+
+def describe(scope: Scope | None) -> dict[str, str | None]:
+    """Return a scope as JSON may hold it."""
+    if scope is None:
+        return {"organization": None, "user": None}
+    organization, user = scope.organization_id, scope.user_id
+    return {
+        "organization": str(organization) if organization else None,
+        "user": str(user) if user else None,
+    }
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(describe(tenancy.current_scope()))
+
+
+async def show_async(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(describe(tenancy.current_scope()))
+
+
+def show_request(request: Any) -> HttpResponse:
+    return JsonResponse(
+        {
+            "organization": str(request.organization),
+            "membership": str(request.membership and request.membership.pk),
+        }
+    )
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    raise PermissionDenied
+
+
+def tell_failure(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return JsonResponse(describe(tenancy.current_scope()), status=403)
+
+
+def render_late(request: HttpRequest) -> HttpResponse:
+    template = engines["django"].from_string(
+        "{% for p in projects %}{{ p }}{% endfor %}"
+    )
+    # The queryset runs when the template is rendered, after the view.
+    return TemplateResponse(request, template, {"projects": Project.objects.all()})
+
+
+def stream(request: HttpRequest) -> HttpResponseBase:
+    def parts() -> Iterator[str]:
+        for project in Project.objects.iterator(chunk_size=1):
+            yield f"{project},"
+
+    return StreamingHttpResponse(parts())
+
+
+async def stream_async(request: HttpRequest) -> HttpResponseBase:
+    async def parts() -> AsyncIterator[str]:
+        async for project in Project.objects.aiterator(chunk_size=1):
+            yield f"{project},"
+
+    return StreamingHttpResponse(parts())
+
+
+handler403 = tell_failure
+urlpatterns = [
+    path("show/", show),
+    path("show-async/", show_async),
+    path("request/", show_request),
+    path("fail/", fail),
+    path("late/", render_late),
+    path("stream/", stream),
+    path("stream-async/", stream_async),
+]
+
+
+@pytest.fixture(autouse=True)
+def _middleware(settings: Settings) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "tenancy.middleware.TenancyMiddleware",
+    ]
+
+
+@pytest.fixture(params=["sync", "async"])
+def make_get(request: pytest.FixtureRequest) -> Callable[[User | None], Get]:
+    """Make what gets an address as a user, by the sync or the async handler."""
+
+    def make(user: User | None) -> Get:
+        client: Any = Client() if request.param == "sync" else AsyncClient()
+        if user is not None:
+            client.force_login(user)
+        get = client.get if request.param == "sync" else async_to_sync(client.get)
+        get_any: Any = get
+        return lambda address: get_any(address)
+
+    return make
+
+
+@pytest.fixture
+def get(make_get: Callable[[User | None], Get], alice: User, acme: Organization) -> Get:
+    """Get an address as alice of acme."""
+    return make_get(alice)
+
+
+@pytest.fixture
+def projects(acme: Organization, globex: Organization) -> None:
+    """Two projects of acme and one of globex."""
+    for organization, names in ((acme, "ab"), (globex, "x")):
+        with tenancy.scope(organization):
+            for name in names:
+                Project.objects.create(name=name)
+
+
+def prepare(request: Any, user: User) -> Any:
+    """Return a request as the middleware before ours leave it; a dict is a session."""
+    request.user, request.auser, request.session = user, None, {}
+    return request
+
+
+LATER = "tests.project.later_urls"
+
+
+def test_views_are_imported_in_no_scope(
+    rf: RequestFactory, alice: User, bob: User, projects: None
+) -> None:
+    """A view whose file is imported by the first request serves each user alike."""
+    # As if the process had just started.
+    sys.modules.pop(LATER, None)
+    clear_url_caches()
+    seen = []
+    middleware = TenancyMiddleware(
+        lambda request: get_resolver(request.urlconf).resolve("/").func(request)
+    )
+
+    for user in (alice, bob):
+        request = prepare(rf.get("/"), user)
+        request.urlconf = LATER
+        response: Any = middleware(request)
+        seen.append(response.content)
+
+    assert seen == [b"ab", b"x"]
+
+
+@pytest.mark.parametrize("address", ["/show/", "/show-async/"])
+def test_member_of_one_is_in_it(
+    get: Get, address: str, acme: Organization, alice: User
+) -> None:
+    """A view of a user with one organization runs in its scope, as that user."""
+    response = get(address)
+
+    assert response.json() == {"organization": str(acme.pk), "user": str(alice.pk)}
+
+
+@pytest.mark.django_db
+def test_anonymous_request_has_no_scope(
+    make_get: Callable[[User | None], Get],
+) -> None:
+    """A request that nobody has signed in for runs in no scope."""
+    get = make_get(None)
+
+    assert get("/show/").json() == {"organization": None, "user": None}
+    assert get("/request/").json()["organization"] == "None"
+
+
+def test_user_without_organization_reaches_own_memberships(
+    make_get: Callable[[User | None], Get], acme: Organization
+) -> None:
+    """A user who is in no organization runs in a scope of the user alone."""
+    dora = User.objects.create_user("dora@example.com")
+
+    response = make_get(dora)("/show/")
+
+    assert response.json() == {"organization": None, "user": str(dora.pk)}
+
+
+def test_request_tells_organization_and_membership(
+    get: Get, acme: Organization, alice: User
+) -> None:
+    """The request holds the organization and the membership."""
+    with tenancy.scope(acme):
+        membership = Membership.objects.get(user=alice)
+
+    told = get("/request/").json()
+
+    assert told == {"organization": "Acme", "membership": str(membership.pk)}
+
+
+def test_nothing_survives_the_request(
+    get: Get, make_get: Callable[[User | None], Get], bob: User, globex: Organization
+) -> None:
+    """After a request there is no scope, and the next one is in its own."""
+    get("/show/")
+
+    assert tenancy.current_scope() is None
+    assert make_get(bob)("/show/").json()["organization"] == str(globex.pk)
+
+
+def test_error_page_runs_in_scope(get: Get, acme: Organization) -> None:
+    """The handler of an exception runs in the scope of the view that raised it."""
+    response = get("/fail/")
+
+    assert response.status_code == 403
+    assert response.json()["organization"] == str(acme.pk)
+
+
+def test_template_response_runs_in_scope(get: Get, projects: None) -> None:
+    """A template that is rendered after the view shows the scope's rows."""
+    assert get("/late/").content.decode() == "ab"
+
+
+def test_stream_runs_in_scope(alice: User, acme: Organization, projects: None) -> None:
+    """Each step of a streaming body is in the scope, and there is none between."""
+    client = Client()
+    client.force_login(alice)
+    response: Any = client.get("/stream/")
+
+    seen = [(part, tenancy.current_scope()) for part in response.streaming_content]
+
+    assert seen == [(b"a,", None), (b"b,", None)]
+
+
+def test_async_stream_runs_in_scope(
+    alice: User, acme: Organization, projects: None
+) -> None:
+    """Each step of an async body is in the scope, and there is none between."""
+    client = AsyncClient()
+    client.force_login(alice)
+
+    async def collect() -> list[tuple[bytes, Scope | None]]:
+        response: Any = await client.get("/stream-async/")
+        return [
+            (part, tenancy.current_scope()) async for part in response.streaming_content
+        ]
+
+    assert async_to_sync(collect)() == [(b"a,", None), (b"b,", None)]
+
+
+def test_streams_of_two_users_interleave(
+    alice: User, bob: User, projects: None
+) -> None:
+    """Two bodies that are read in turns give each its own organization's rows."""
+    bodies = []
+    for user in (alice, bob):
+        client = Client()
+        client.force_login(user)
+        response: Any = client.get("/stream/")
+        bodies.append(iter(response.streaming_content))
+
+    parts = [next(bodies[0]), next(bodies[1]), next(bodies[0])]
+
+    assert parts == [b"a,", b"x,", b"b,"]
+    # Read to their ends, where their cursors are closed.
+    assert [list(body) for body in bodies] == [[], []]
+
+
+def test_file_is_left_to_the_server(
+    rf: RequestFactory, alice: User, acme: Organization
+) -> None:
+    """A file, which needs no scope, may still be sent by the server itself."""
+    middleware = TenancyMiddleware(lambda request: FileResponse(BytesIO(b"x")))
+    request = prepare(rf.get("/"), alice)
+
+    response: Any = middleware(request)
+
+    assert response.file_to_stream is not None
+
+
+def test_response_is_kept_from_shared_caches(get: Get) -> None:
+    """A page of a signed-in user is private and depends on the cookie."""
+    response = get("/show/")
+
+    assert response.headers["Cache-Control"] == "private"
+    assert "Cookie" in response.headers["Vary"]
+
+
+def test_organization_is_looked_up_in_one_query(
+    alice: User, acme: Organization
+) -> None:
+    """Beside Django's two, for session and user, there is one query."""
+    client = Client()
+    client.force_login(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/request/")
+
+    assert len(queries) == 3
+
+
+@pytest.mark.parametrize("stale", ["no key", "00000000-0000-0000-0000-000000000000"])
+def test_stale_choice_is_no_choice_of_another(
+    stale: str, alice: User, acme: Organization
+) -> None:
+    """A choice that does not hold leaves the user in none, not in the only one."""
+    client = Client()
+    client.force_login(alice)
+    session = client.session
+    session[SESSION_KEY] = stale
+    session.save()
+
+    assert client.get("/show/").json()["organization"] is None
+
+
+def test_switch_needs_live_membership(
+    rf: RequestFactory, alice: User, acme: Organization, globex: Organization
+) -> None:
+    """Only an organization of the user's own can be chosen."""
+    request = prepare(rf.post("/"), alice)
+
+    with pytest.raises(Http404, match="in no organization of this key"):
+        switch_organization(request, str(globex.pk))
+    membership = switch_organization(request, str(acme.pk))
+
+    assert membership.organization == acme
+    assert dict(request.session) == {SESSION_KEY: str(acme.pk)}
+
+
+def test_order_of_middleware_is_told(rf: RequestFactory) -> None:
+    """Without a user on the request the error says where to put the middleware."""
+    middleware = TenancyMiddleware(lambda request: HttpResponse())
+
+    with pytest.raises(ImproperlyConfigured, match="AuthenticationMiddleware' before"):
+        middleware(rf.get("/"))
