@@ -490,18 +490,16 @@ def _key_of_organization(organization: models.Model | Key) -> Key:
 
 def _to_key(model: type[models.Model], value: Key) -> Key:
     label = model._meta.label
+    refusal = ValueError(
+        f"tenancy.scope() was given {value!r}, which is no key of '{label}'. Pass "
+        f"an instance of '{label}' or its primary key."
+    )
     try:
         key = model._meta.pk.to_python(value)
     except (ValidationError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"tenancy.scope() was given {value!r}, which is no key of '{label}'. Pass "
-            f"an instance of '{label}' or its primary key."
-        ) from error
+        raise refusal from error
     if key is None or key == "":
-        raise ValueError(
-            f"tenancy.scope() was given {value!r}, which is no key of '{label}'. Pass "
-            f"an instance of '{label}' or its primary key."
-        )
+        raise refusal
     return key
 
 

@@ -53,7 +53,7 @@ from tenancy.policies import (
     same_organization_name,
 )
 from tenancy.predicates import TENANT_KEY, InScope, tenant_field
-from tenancy.querysets import TenantQuerySet, require_own, unknown_relation
+from tenancy.querysets import TenantQuerySet, require_own_rows, unknown_relation
 
 if TYPE_CHECKING:
     _ManyToManyField = ManyToManyField[Any, Any]
@@ -335,14 +335,14 @@ class TenantReverseDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-
 
         class TenantRelatedManager(base):  # type: ignore[misc]  # made at run time
             def add(self, *objs: Any, **kwargs: Any) -> None:
-                _require_rows(objs)
+                require_own_rows(objs)
                 super().add(*objs, **kwargs)
 
             add.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
 
             def set(self, objs: Iterable[Any], **kwargs: Any) -> None:
                 rows = tuple(objs)
-                _require_rows(rows)
+                require_own_rows(rows)
                 super().set(rows, **kwargs)
 
             set.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -350,7 +350,7 @@ class TenantReverseDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-
             if hasattr(base, "remove"):
 
                 def remove(self, *objs: Any, **kwargs: Any) -> None:
-                    _require_rows(objs)
+                    require_own_rows(objs)
                     super().remove(*objs, **kwargs)
 
                 remove.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -417,7 +417,7 @@ class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg
                 through_defaults: Any = None,
                 **kwargs: Any,
             ) -> None:
-                _require_rows((self.instance, *objs))
+                require_own_rows((self.instance, *objs))
                 super()._add_items(
                     source_field_name,
                     target_field_name,
@@ -441,7 +441,7 @@ class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg
                 *objs: Any,
                 **kwargs: Any,
             ) -> None:
-                _require_rows((self.instance, *objs))
+                require_own_rows((self.instance, *objs))
                 super()._remove_items(
                     source_field_name, target_field_name, *objs, **kwargs
                 )
@@ -630,9 +630,3 @@ def _join_predicate(model: Any, alias: str | None) -> WhereNode | None:
         return None
     predicate: Any = InScope(field.get_col(alias), in_join=True)  # As scoped_query().
     return WhereNode([predicate], connector=AND)
-
-
-def _require_rows(objs: Iterable[Any]) -> None:
-    for row in objs:
-        if isinstance(row, Model) and tenant_field(type(row)) is not None:
-            require_own(row)

@@ -396,6 +396,13 @@ def require_own(row: Model) -> None:
         )
 
 
+def require_own_rows(values: Iterable[Any]) -> None:
+    """Refuse tenant rows of another organization; pass keys and global rows by."""
+    for value in values:
+        if isinstance(value, Model) and tenant_field(type(value)) is not None:
+            require_own(value)
+
+
 def _is_own(field: Field[Any, Any], key: Any, scope: Scope) -> bool:
     if scope.organization_id is None:
         return False

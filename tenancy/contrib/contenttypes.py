@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.contenttypes.fields import (
@@ -16,7 +15,7 @@ from django.db.models.sql.where import AND, WhereNode
 from django.utils.functional import cached_property
 
 from tenancy.predicates import InScope, tenant_field
-from tenancy.querysets import require_own
+from tenancy.querysets import require_own_rows
 
 
 class TenantGenericForeignKey(GenericForeignKey):
@@ -35,7 +34,7 @@ class TenantGenericForeignKey(GenericForeignKey):
             ScopeRequired: it is a tenant's row, and no scope is active.
             CrossOrganization: it is another organization's row.
         """
-        _require_rows([value])
+        require_own_rows([value])
         super().set_cached_value(instance, value)
 
 
@@ -95,39 +94,33 @@ class TenantReverseGenericDescriptor(ReverseGenericManyToOneDescriptor):
 
         class TenantGenericRelatedManager(base):  # type: ignore[misc]  # made at run time
             def add(self, *objs: Any, **kwargs: Any) -> None:
-                _require_rows((self.instance, *objs))
+                require_own_rows((self.instance, *objs))
                 super().add(*objs, **kwargs)
 
             add.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
 
             def remove(self, *objs: Any, **kwargs: Any) -> None:
-                _require_rows((self.instance, *objs))
+                require_own_rows((self.instance, *objs))
                 super().remove(*objs, **kwargs)
 
             remove.alters_data = True  # type: ignore[attr-defined]  # as above
 
             def create(self, **kwargs: Any) -> Any:
-                _require_rows([self.instance])
+                require_own_rows([self.instance])
                 return super().create(**kwargs)
 
             create.alters_data = True  # type: ignore[attr-defined]  # as above
 
             def get_or_create(self, **kwargs: Any) -> Any:
-                _require_rows([self.instance])
+                require_own_rows([self.instance])
                 return super().get_or_create(**kwargs)
 
             get_or_create.alters_data = True  # type: ignore[attr-defined]  # as above
 
             def update_or_create(self, **kwargs: Any) -> Any:
-                _require_rows([self.instance])
+                require_own_rows([self.instance])
                 return super().update_or_create(**kwargs)
 
             update_or_create.alters_data = True  # type: ignore[attr-defined]  # as above
 
         return TenantGenericRelatedManager
-
-
-def _require_rows(rows: Iterable[Any]) -> None:
-    for row in rows:
-        if isinstance(row, Model) and tenant_field(type(row)) is not None:
-            require_own(row)
