@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Field, Model
 
 from tenancy import conf
+from tenancy.constraints import UniqueEverywhere
 from tenancy.fields import (
     OrganizationForeignKey,
     TenantForeignKey,
@@ -142,7 +143,9 @@ def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
             f"{subject} is unique across organizations, so that a refused value tells "
             "what another organization holds.",
             hint="Use a UniqueConstraint that begins with 'organization': "
-            f"fields=['organization', {', '.join(map(repr, names)) or '...'}].",
+            f"fields=['organization', {', '.join(map(repr, names)) or '...'}]; or "
+            "tenancy.constraints.UniqueEverywhere, if no organization can guess the "
+            "value.",
             obj=model,
             id="tenancy.E003",
         )
@@ -156,6 +159,8 @@ def _unique_sets(model: type[Model]) -> Iterator[tuple[list[str], str]]:
     for together in model._meta.unique_together:
         yield list(together), f"unique_together {tuple(together)!r} of '{label}'"
     for constraint in model._meta.constraints:
+        if isinstance(constraint, UniqueEverywhere):
+            continue
         if isinstance(constraint, models.UniqueConstraint):
             names = [*constraint.fields]
             for expression in constraint.expressions:

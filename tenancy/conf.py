@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django.conf import settings
 
@@ -87,3 +87,15 @@ def unscoped_role() -> str | None:
     """
     role: str | None = getattr(settings, "TENANCY_UNSCOPED_ROLE", None)
     return role
+
+
+def limits() -> Mapping[str, int | None]:
+    """Return TENANCY_LIMITS, how many of a kind there may be where no plan says.
+
+    Type: a dict of int, or None for no limit, by name: "members" (live members and
+    pending invitations of an organization), "invitations" (pending ones of an
+    organization), "teams" (of an organization), "organizations" (of a user). Default:
+    empty, no limit.
+    """
+    limits: Mapping[str, int | None] = getattr(settings, "TENANCY_LIMITS", {})
+    return limits

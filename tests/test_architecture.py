@@ -15,15 +15,23 @@ ROOT = Path(tenancy.__file__).parent
 # From the ground up. A name is a module or a folder of the package.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "signals"),
-    ("context", "conf", "identifiers"),
+    ("context", "conf", "identifiers", "origin", "tokens"),
     ("backends",),
     ("predicates",),
-    ("policies", "querysets"),
-    ("fields", "operations"),
-    ("connections", "managers"),
+    ("constraints", "policies", "querysets"),
+    ("fields", "encryption", "operations", "texts"),
+    ("connections", "limits", "managers", "transactions"),
     ("models", "management", "migrations"),
     ("admin", "checks", "resolvers", "sites", "testing"),
-    ("apps", "middleware", "sessions", "auth", "pytest_plugin", "contrib"),
+    (
+        "apps",
+        "auth",
+        "contrib",
+        "impersonation",
+        "middleware",
+        "pytest_plugin",
+        "sessions",
+    ),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 

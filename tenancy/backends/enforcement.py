@@ -233,6 +233,19 @@ class Enforcement:
     # Does a table have to be built anew for a key to be added?
     rebuilds_tables = False
 
+    @property
+    def exact_collation(self) -> str | None:
+        """The collation that compares text character by character; None is default."""
+        return None
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Return whether a statement failed only because of others at that moment.
+
+        A deadlock, a serialization failure, a lock that was not to be had: the
+        transaction, run again, may succeed.
+        """
+        return False
+
     links: type[LinkEditor] = LinkEditor
     """What the schema editor does its own way."""
 

@@ -1,13 +1,13 @@
 import django.core.validators
-import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
 
-import tenancy.fields
+import tenancy.backends.texts
 import tenancy.identifiers
 import tenancy.policies
+import tenancy.texts
 
 
 class Migration(migrations.Migration):
@@ -31,39 +31,6 @@ class Migration(migrations.Migration):
                         verbose_name="ID",
                     ),
                 ),
-                ("name", models.CharField(max_length=200, verbose_name="name")),
-                (
-                    "slug",
-                    models.CharField(
-                        blank=True,
-                        max_length=63,
-                        unique=True,
-                        validators=[
-                            django.core.validators.RegexValidator(
-                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
-                                "Use lower-case letters, digits, and single hyphens between them.",
-                            )
-                        ],
-                        verbose_name="slug",
-                    ),
-                ),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("active", "active"),
-                            ("suspended", "suspended"),
-                            ("archived", "archived"),
-                        ],
-                        default="active",
-                        max_length=16,
-                        verbose_name="status",
-                    ),
-                ),
-                (
-                    "metadata",
-                    models.JSONField(blank=True, default=dict, verbose_name="metadata"),
-                ),
                 (
                     "created_at",
                     models.DateTimeField(
@@ -79,6 +46,77 @@ class Migration(migrations.Migration):
                         auto_now=True,
                         db_default=django.db.models.functions.datetime.Now(),
                         verbose_name="updated at",
+                    ),
+                ),
+                ("name", models.CharField(max_length=200, verbose_name="name")),
+                (
+                    "slug",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
+                                "Use lower-case letters, digits, and single hyphens between them.",
+                            )
+                        ],
+                        verbose_name="slug",
+                    ),
+                ),
+                (
+                    "logo",
+                    models.CharField(
+                        blank=True,
+                        max_length=500,
+                        validators=[
+                            django.core.validators.URLValidator(schemes=["https"])
+                        ],
+                        verbose_name="logo",
+                    ),
+                ),
+                (
+                    "status",
+                    tenancy.texts.ExactCharField(
+                        choices=[
+                            ("active", "active"),
+                            ("suspended", "suspended"),
+                            ("archived", "archived"),
+                        ],
+                        default="active",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "metadata",
+                    models.JSONField(blank=True, default=dict, verbose_name="metadata"),
+                ),
+                (
+                    "billing_customer_id",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        editable=False,
+                        max_length=255,
+                        null=True,
+                        unique=True,
+                        verbose_name="billing customer",
+                    ),
+                ),
+                (
+                    "living_slug",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                models.Q(("status", "archived"), _negated=True),
+                                then=models.F("slug"),
+                            ),
+                            default=None,
+                        ),
+                        output_field=tenancy.texts.ExactCharField(
+                            max_length=63, null=True
+                        ),
+                        verbose_name="slug while not archived",
                     ),
                 ),
             ],
@@ -99,6 +137,27 @@ class Migration(migrations.Migration):
                         ),
                         name="tenancy_organization_status_known",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.texts.HasOnly(models.F("slug"), "a-z0-9-"),
+                            models.Q(("slug", ""), _negated=True),
+                            models.Q(("slug__startswith", "-"), _negated=True),
+                            models.Q(("slug__endswith", "-"), _negated=True),
+                            models.Q(("slug__contains", "--"), _negated=True),
+                        ),
+                        name="tenancy_organization_slug_formed",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("living_slug",), name="tenancy_organization_slug_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("billing_customer_id", None),
+                            models.Q(("billing_customer_id", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="tenancy_organization_customer_not_empty",
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="id",
                         name="tenancy_tenancy_organization_65dd41",
@@ -110,6 +169,33 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="User",
             fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
                 ("password", models.CharField(max_length=128, verbose_name="password")),
                 (
                     "last_login",
@@ -126,18 +212,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "id",
-                    models.UUIDField(
-                        default=tenancy.identifiers.make_id,
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
-                        verbose_name="ID",
-                    ),
-                ),
-                (
                     "email",
-                    models.EmailField(
+                    tenancy.texts.ExactEmailField(
                         error_messages={
                             "unique": "A user with that e-mail address exists."
                         },
@@ -199,20 +275,27 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "created_at",
+                    "banned_at",
                     models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        default=django.utils.timezone.now,
-                        editable=False,
-                        verbose_name="created at",
+                        blank=True, editable=False, null=True, verbose_name="banned at"
                     ),
                 ),
                 (
-                    "updated_at",
+                    "banned_until",
                     models.DateTimeField(
-                        auto_now=True,
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="updated at",
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        verbose_name="banned until",
+                    ),
+                ),
+                (
+                    "ban_reason",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        max_length=500,
+                        verbose_name="reason of the ban",
                     ),
                 ),
                 (
@@ -244,15 +327,41 @@ class Migration(migrations.Migration):
                 "ordering": ["email"],
                 "abstract": False,
                 "swappable": "AUTH_USER_MODEL",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("email", django.db.models.functions.text.Lower("email"))
+                        ),
+                        name="tenancy_user_email_lower",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("email__contains", "@"),
+                            models.Q(("email__contains", " "), _negated=True),
+                            models.Q(("email__startswith", "@"), _negated=True),
+                            models.Q(("email__endswith", "@"), _negated=True),
+                        ),
+                        name="tenancy_user_email_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("ban_reason", ""),
+                                ("banned_at", None),
+                                ("banned_until", None),
+                            ),
+                            models.Q(
+                                ("banned_at__isnull", False), ("banned_until", None)
+                            ),
+                            models.Q(
+                                ("banned_at__isnull", False),
+                                ("banned_until__gt", models.F("banned_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_user_ban_consistent",
+                    ),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("email", django.db.models.functions.text.Lower("email"))
-                ),
-                name="tenancy_user_email_lower",
-            ),
         ),
     ]

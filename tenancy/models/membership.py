@@ -4,14 +4,12 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.fields import TenantForeignKey
-from tenancy.identifiers import make_id
 from tenancy.managers import TenantManager
 from tenancy.models.role import Role
+from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.policies import OwnRowsPolicy
 from tenancy.querysets import TenantQuerySet
@@ -43,14 +41,13 @@ class MembershipManager(TenantManager["Membership"]):
         return MembershipQuerySet.for_user(self.get_queryset(), user)  # type: ignore[arg-type]  # as above
 
 
-class Membership(TenantModel):
+class Membership(StampedModel, TenantModel):
     """A user in an organization, with a role.
 
     There is one for each user and organization. A membership that has ended stays, as
     history, and can be taken up again.
     """
 
-    id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
     user = TenantForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
@@ -67,12 +64,6 @@ class Membership(TenantModel):
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
     last_active_at = models.DateTimeField(
         _("last active at"), null=True, blank=True, editable=False
-    )
-    created_at = models.DateTimeField(
-        _("created at"), default=timezone.now, db_default=Now(), editable=False
-    )
-    updated_at = models.DateTimeField(
-        _("updated at"), auto_now=True, db_default=Now(), editable=False
     )
 
     objects: ClassVar[MembershipManager] = MembershipManager()

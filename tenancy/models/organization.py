@@ -4,27 +4,22 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import URLValidator
 from django.db import models, router, transaction
-from django.db.models.functions import Now
+from django.db.models import Case, F, Q, When
 from django.db.models.signals import class_prepared
-from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
 from tenancy.context import LookUp, look_up
 from tenancy.fields import protect
-from tenancy.identifiers import make_id
 from tenancy.managers import TenantManager
+from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import ProtectedModel
+from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
 
 M = TypeVar("M", bound="AbstractOrganization")
-
-SLUG = RegexValidator(
-    r"^[a-z0-9]+(-[a-z0-9]+)*\Z",
-    _("Use lower-case letters, digits, and single hyphens between them."),
-)
 
 
 class OrganizationManager(TenantManager[M]):
@@ -59,7 +54,7 @@ class OrganizationManager(TenantManager[M]):
         return organization
 
 
-class AbstractOrganization(ProtectedModel):
+class AbstractOrganization(StampedModel, ProtectedModel):
     """An organization, whose members share rows that nobody else sees.
 
     For a project that adds fields: derive from it and name the model in
@@ -73,20 +68,32 @@ class AbstractOrganization(ProtectedModel):
 
     tenant_key = "pk"
 
-    id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
     name = models.CharField(_("name"), max_length=200)
-    slug = models.CharField(
-        _("slug"), max_length=63, unique=True, blank=True, validators=[SLUG]
+    slug = ExactCharField(_("slug"), max_length=63, blank=True, validators=[SLUG])
+    # Not a URLField, whose form field warns on Django 5.2 of a scheme to come.
+    logo = models.CharField(
+        _("logo"),
+        max_length=500,
+        blank=True,
+        validators=[URLValidator(schemes=["https"])],
     )
-    status = models.CharField(
+    status = ExactCharField(
         _("status"), max_length=16, choices=Status, default=Status.ACTIVE
     )
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
-    created_at = models.DateTimeField(
-        _("created at"), default=timezone.now, db_default=Now(), editable=False
+    billing_customer_id = ExactCharField(
+        _("billing customer"),
+        max_length=255,
+        null=True,
+        blank=True,
+        unique=True,
+        editable=False,
     )
-    updated_at = models.DateTimeField(
-        _("updated at"), auto_now=True, db_default=Now(), editable=False
+    living_slug = models.GeneratedField(
+        expression=Case(When(~Q(status="archived"), then=F("slug")), default=None),
+        output_field=ExactCharField(max_length=63, null=True),
+        db_persist=True,
+        verbose_name=_("slug while not archived"),
     )
 
     objects: ClassVar[OrganizationManager[Self]] = OrganizationManager()
@@ -104,6 +111,17 @@ class AbstractOrganization(ProtectedModel):
             models.CheckConstraint(
                 condition=models.Q(status__in=["active", "suspended", "archived"]),
                 name="%(app_label)s_%(class)s_status_known",
+            ),
+            models.CheckConstraint(
+                condition=has_form_of_slug("slug"),
+                name="%(app_label)s_%(class)s_slug_formed",
+            ),
+            models.UniqueConstraint(
+                fields=["living_slug"], name="%(app_label)s_%(class)s_slug_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(billing_customer_id=None) | ~Q(billing_customer_id=""),
+                name="%(app_label)s_%(class)s_customer_not_empty",
             ),
         ]
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models.functions import Now
-from django.utils import timezone
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from tenancy.identifiers import make_id
 from tenancy.managers import TenantManager
+from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
+from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
 
 
 class RoleManager(TenantManager["Role"]):
@@ -42,7 +42,7 @@ class RoleManager(TenantManager["Role"]):
         return role
 
 
-class Role(TenantModel):
+class Role(StampedModel, TenantModel):
     """What a member may do: a built-in role, or one that the organization made.
 
     The key is unique in the organization. Built-in roles have the keys "owner",
@@ -54,16 +54,15 @@ class Role(TenantModel):
         ADMIN = "admin", _("admin")
         MEMBER = "member", _("member")
 
-    id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
-    key = models.SlugField(_("key"), max_length=63, db_index=False)
+    key = ExactCharField(_("key"), max_length=63, validators=[SLUG])
     name = models.CharField(_("name"), max_length=100)
+    name_key = models.GeneratedField(
+        expression=Lower("name"),
+        output_field=ExactCharField(max_length=100),
+        db_persist=True,
+        verbose_name=_("name in lower case"),
+    )
     permissions = models.JSONField(_("permissions"), default=list, blank=True)
-    created_at = models.DateTimeField(
-        _("created at"), default=timezone.now, db_default=Now(), editable=False
-    )
-    updated_at = models.DateTimeField(
-        _("updated at"), auto_now=True, db_default=Now(), editable=False
-    )
 
     objects: ClassVar[RoleManager] = RoleManager()
 
@@ -75,6 +74,14 @@ class Role(TenantModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "key"], name="tenancy_role_key_once"
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "name_key"],
+                name="tenancy_role_name_once",
+                violation_error_message=_("The organization has a role of that name."),
+            ),
+            models.CheckConstraint(
+                condition=has_form_of_slug("key"), name="tenancy_role_key_formed"
             ),
             models.CheckConstraint(
                 condition=~models.Q(name=""), name="tenancy_role_name_not_empty"

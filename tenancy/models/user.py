@@ -7,11 +7,12 @@ from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import models
-from django.db.models.functions import Lower, Now
-from django.utils import timezone
+from django.db.models import F, Q
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from tenancy.identifiers import make_id
+from tenancy.models.stamped_model import StampedModel
+from tenancy.texts import ExactEmailField, has_form_of_email
 
 U = TypeVar("U", bound="AbstractUser")
 
@@ -74,15 +75,14 @@ class UserManager(BaseUserManager[U]):
         return user
 
 
-class AbstractUser(AbstractBaseUser, PermissionsMixin):
+class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
     """A person who signs in by e-mail, and is a member of any number of organizations.
 
     For a project that adds fields: derive from it and name the model in
     AUTH_USER_MODEL. The address is unique without regard to case.
     """
 
-    id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
-    email = models.EmailField(
+    email = ExactEmailField(
         _("e-mail address"),
         unique=True,
         error_messages={"unique": _("A user with that e-mail address exists.")},
@@ -108,11 +108,15 @@ class AbstractUser(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(
         _("staff"), default=False, help_text=_("May sign in to this admin site.")
     )
-    created_at = models.DateTimeField(
-        _("created at"), default=timezone.now, db_default=Now(), editable=False
+
+    banned_at = models.DateTimeField(
+        _("banned at"), null=True, blank=True, editable=False
     )
-    updated_at = models.DateTimeField(
-        _("updated at"), auto_now=True, db_default=Now(), editable=False
+    banned_until = models.DateTimeField(
+        _("banned until"), null=True, blank=True, editable=False
+    )
+    ban_reason = models.CharField(
+        _("reason of the ban"), max_length=500, blank=True, editable=False
     )
 
     objects = UserManager()
@@ -128,13 +132,23 @@ class AbstractUser(AbstractBaseUser, PermissionsMixin):
         ordering = ["email"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(email=Lower("email")),
+                condition=Q(email=Lower("email")),
                 name="%(app_label)s_%(class)s_email_lower",
+            ),
+            models.CheckConstraint(
+                condition=has_form_of_email("email"),
+                name="%(app_label)s_%(class)s_email_formed",
+            ),
+            models.CheckConstraint(
+                condition=Q(banned_at=None, banned_until=None, ban_reason="")
+                | Q(banned_at__isnull=False, banned_until=None)
+                | Q(banned_at__isnull=False, banned_until__gt=F("banned_at")),
+                name="%(app_label)s_%(class)s_ban_consistent",
             ),
         ]
 
     def __str__(self) -> str:
-        return self.email
+        return str(self.email)
 
     def clean(self) -> None:
         """Normalise the address."""

@@ -38,6 +38,18 @@ class MySQLEnforcement(Enforcement):
 
     loads_unchecked = True
 
+    @property
+    def exact_collation(self) -> str | None:
+        """The collation that is binary, and does not pad with spaces."""
+        # The two have no such collation in common.
+        is_mariadb = getattr(self.connection, "mysql_is_mariadb", False)
+        return "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Return whether it was a deadlock, or a lock waited for in vain."""
+        # 1020 is MariaDB's "Record has changed since last read".
+        return bool(error.args) and error.args[0] in (1020, 1205, 1213)
+
     def add_policy(
         self,
         editor: BaseDatabaseSchemaEditor,

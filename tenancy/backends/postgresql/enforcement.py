@@ -53,6 +53,10 @@ class PostgreSQLEnforcement(Enforcement):
     means = "row-level security"
     hides_rows = True
 
+    def is_passing(self, error: BaseException) -> bool:
+        """Return whether it was a deadlock or a serialization failure."""
+        return getattr(error.__cause__, "sqlstate", None) in ("40001", "40P01")
+
     def add_policy(
         self,
         editor: BaseDatabaseSchemaEditor,

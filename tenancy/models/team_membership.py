@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from tenancy.fields import TenantForeignKey
+from tenancy.models.membership import Membership
+from tenancy.models.stamped_model import StampedModel
+from tenancy.models.team import Team
+from tenancy.models.tenant_model import TenantModel
+
+
+class TeamMembership(StampedModel, TenantModel):
+    """A member of the organization in one of its teams; once in each."""
+
+    team = TenantForeignKey(
+        Team,
+        verbose_name=_("team"),
+        on_delete=models.CASCADE,
+        related_name="team_memberships",
+    )
+    membership = TenantForeignKey(
+        Membership,
+        verbose_name=_("membership"),
+        on_delete=models.CASCADE,
+        related_name="team_memberships",
+    )
+
+    class Meta:
+        app_label = "tenancy"
+        verbose_name = _("team membership")
+        verbose_name_plural = _("team memberships")
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "team", "membership"],
+                name="tenancy_teammembership_once",
+                violation_error_message=_("The member is in the team already."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.membership} – {self.team}"
