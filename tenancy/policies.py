@@ -22,6 +22,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import TableColumns
 from django.db.models import Field, ForeignKey, Model
 from django.db.models.constraints import BaseConstraint
+from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.signals import class_prepared, pre_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
@@ -600,9 +601,24 @@ def find_faults(connection: BaseDatabaseWrapper) -> list[Fault]:
                 [model._meta.db_table for model in models],
                 organization._meta.db_table,
                 columns - {column_of(organization._meta.pk)},
+                _find_global_tables(organization),
             )
         )
     return faults
+
+
+def _find_global_tables(organization: type[Model]) -> list[str]:
+    """Return the tables of global models that refer to an organization.
+
+    Their relation is one that carries the scope, or it is a check error.
+    """
+    return [
+        relation.related_model._meta.db_table
+        for relation in organization._meta.get_fields(include_hidden=True)
+        if isinstance(relation, ForeignObjectRel)
+        and not isinstance(relation.related_model, str)
+        and tenant_field(relation.related_model) is None
+    ]
 
 
 def find_protected_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:

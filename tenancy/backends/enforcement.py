@@ -372,7 +372,11 @@ class Enforcement:
         return []
 
     def find_other_faults(
-        self, tables: Collection[str], organization_table: str, columns: Collection[str]
+        self,
+        tables: Collection[str],
+        organization_table: str,
+        columns: Collection[str],
+        others: Collection[str],
     ) -> Iterable[Fault]:
         """Return what widens the whole: roles, views, partitions, other tables.
 
@@ -380,6 +384,7 @@ class Enforcement:
             tables (Collection[str]): the protected tables.
             organization_table (str): that of the organizations.
             columns (Collection[str]): the names of columns that hold an organization.
+            others (Collection[str]): tables of global models that refer to one.
         """
         raise NotImplementedError
 

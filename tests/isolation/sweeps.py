@@ -32,6 +32,7 @@ from tenancy.exceptions import (
 from tenancy.models import Organization
 from tenancy.policies import SameOrganization
 from tenancy.predicates import protected_tables, tenant_field
+from tenancy.texts import ExactEmailField
 
 Key = Any  # A primary key of whatever type the model has.
 
@@ -103,12 +104,22 @@ class Filler:
         self.count += 1
         if field.choices:
             return next(iter(field.flatchoices))[0]
-        if isinstance(field, models.EmailField):
+        if isinstance(field, (models.EmailField, ExactEmailField)):
             return f"{uuid.uuid4().hex}@example.com"
+        if field.name == "ban_reason":
+            return ""
+        if field.name.endswith("_digest"):
+            return uuid.uuid4().hex * 2
+        if field.name == "currency":
+            return "EUR"
         if isinstance(field, (models.CharField, models.TextField, models.FileField)):
             return uuid.uuid4().hex[: field.max_length or 32]
         for kind, value in (
-            (models.DateTimeField, timezone.now()),
+            # Each is later than the one before: a period's end, than its start.
+            (
+                models.DateTimeField,
+                timezone.now() + datetime.timedelta(days=1, minutes=self.count),
+            ),
             (models.DateField, datetime.date(2026, 1, 1)),
             (models.DurationField, datetime.timedelta(days=1)),
             (models.BinaryField, b""),

@@ -363,7 +363,11 @@ class MySQLEnforcement(Enforcement):
         return {on_update, on_delete} <= {"NO ACTION", "RESTRICT"}
 
     def find_other_faults(
-        self, tables: Collection[str], organization_table: str, columns: Collection[str]
+        self,
+        tables: Collection[str],
+        organization_table: str,
+        columns: Collection[str],
+        others: Collection[str],
     ) -> Iterable[Fault]:
         """Return what widens the whole: missing rights, views, and other tables."""
         yield from self._find_rights_faults()
@@ -380,6 +384,7 @@ class MySQLEnforcement(Enforcement):
                     "Drop it, and use tenancy.raw().",
                 )
         names = ", ".join(map(literal, columns))
+        known = {_bare(table) for table in others}
         for table, column in self.fetch(
             "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
             " JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME)"
@@ -391,7 +396,7 @@ class MySQLEnforcement(Enforcement):
             " AND REFERENCED_TABLE_SCHEMA = DATABASE() ORDER BY 1, 2",
             [_bare(organization_table)],
         ):
-            if table not in protected:
+            if table not in protected and table not in known:
                 yield Fault(
                     table,
                     "table",

@@ -714,7 +714,11 @@ class PostgreSQLEnforcement(Enforcement):
             )
 
     def find_other_faults(
-        self, tables: Collection[str], organization_table: str, columns: Collection[str]
+        self,
+        tables: Collection[str],
+        organization_table: str,
+        columns: Collection[str],
+        others: Collection[str],
     ) -> Iterable[Fault]:
         """Return what widens the whole: roles, views, partitions, other tables."""
         quoted = [self.quote(table) for table in tables]
@@ -741,7 +745,12 @@ class PostgreSQLEnforcement(Enforcement):
                 "FORCE ROW LEVEL SECURITY; and give it the parent's policy.",
             )
         for other, column in self.fetch(
-            _UNPROTECTED, [quoted, self.quote(organization_table), list(columns)]
+            _UNPROTECTED,
+            [
+                [*quoted, *(self.quote(table) for table in others)],
+                self.quote(organization_table),
+                list(columns),
+            ],
         ):
             yield Fault(
                 other,

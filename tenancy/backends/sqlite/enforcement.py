@@ -338,10 +338,15 @@ class SQLiteEnforcement(Enforcement):
         return stated is not None and stated[1] is not None
 
     def find_other_faults(
-        self, tables: Collection[str], organization_table: str, columns: Collection[str]
+        self,
+        tables: Collection[str],
+        organization_table: str,
+        columns: Collection[str],
+        others: Collection[str],
     ) -> Iterable[Fault]:
         """Return what widens the whole: views, and other tables."""
         protected = {_bare(table).lower() for table in tables}
+        known = protected | {_bare(table).lower() for table in others}
         for kind, name, sql in self.fetch(
             "SELECT type, name, sql FROM sqlite_master"
             " WHERE type IN ('table', 'view') ORDER BY name"
@@ -355,7 +360,7 @@ class SQLiteEnforcement(Enforcement):
                         f"The view shows the rows of {', '.join(shown)}.",
                         "Drop it, and use tenancy.raw().",
                     )
-            elif name.lower() not in protected and not name.startswith("sqlite_"):
+            elif name.lower() not in known and not name.startswith("sqlite_"):
                 yield from self._find_unprotected(name, organization_table, columns)
 
     def _find_unprotected(
