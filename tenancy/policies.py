@@ -616,7 +616,6 @@ def _find_global_tables(organization: type[Model]) -> list[str]:
         relation.related_model._meta.db_table
         for relation in organization._meta.get_fields(include_hidden=True)
         if isinstance(relation, ForeignObjectRel)
-        and not isinstance(relation.related_model, str)
         and tenant_field(relation.related_model) is None
     ]
 

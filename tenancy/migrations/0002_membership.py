@@ -88,7 +88,10 @@ class Migration(migrations.Migration):
                         blank=True, max_length=255, verbose_name="customer"
                     ),
                 ),
-                ("payload", models.JSONField(default=dict, verbose_name="payload")),
+                (
+                    "payload",
+                    models.JSONField(blank=True, default=dict, verbose_name="payload"),
+                ),
                 ("occurred_at", models.DateTimeField(verbose_name="occurred at")),
                 (
                     "received_at",

@@ -26,7 +26,7 @@ class BillingEvent(StampedModel):
     event_id = ExactCharField(_("event"), max_length=255)
     type = ExactCharField(_("type"), max_length=100)
     customer_id = ExactCharField(_("customer"), max_length=255, blank=True)
-    payload = models.JSONField(_("payload"), default=dict)
+    payload = models.JSONField(_("payload"), default=dict, blank=True)
     occurred_at = models.DateTimeField(_("occurred at"))
     received_at = models.DateTimeField(_("received at"), default=timezone.now)
     status = ExactCharField(
