@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, Q, When
@@ -34,6 +36,8 @@ class Invitation(StampedModel, TenantModel):
         DECLINED = "declined", _("declined")
         REVOKED = "revoked", _("revoked")
         EXPIRED = "expired", _("expired")
+
+    rule_fields: ClassVar[dict[str, str]] = {"pending_email": "email"}
 
     email = ExactEmailField(_("e-mail address"), null=True, blank=True)
     role = TenantForeignKey(

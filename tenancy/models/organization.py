@@ -67,6 +67,8 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         ARCHIVED = "archived", _("archived")
 
     tenant_key = "pk"
+    # The generated columns, whichever app they stand in.
+    rule_fields: ClassVar[dict[str, str]] = {"living_slug": "slug"}
 
     name = models.CharField(_("name"), max_length=200)
     slug = ExactCharField(_("slug"), max_length=63, blank=True, validators=[SLUG])

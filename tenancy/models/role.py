@@ -54,6 +54,8 @@ class Role(StampedModel, TenantModel):
         ADMIN = "admin", _("admin")
         MEMBER = "member", _("member")
 
+    rule_fields: ClassVar[dict[str, str]] = {"name_key": "name"}
+
     key = ExactCharField(_("key"), max_length=63, validators=[SLUG])
     name = models.CharField(_("name"), max_length=100)
     name_key = models.GeneratedField(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import Case, F, Q, When
 from django.utils.translation import gettext_lazy as _
@@ -35,6 +37,12 @@ class Subscription(StampedModel, TenantModel):
         WEEK = "week", _("week")
         MONTH = "month", _("month")
         YEAR = "year", _("year")
+
+    rule_fields: ClassVar[dict[str, str]] = {
+        "live_product": "plan",
+        "product": "plan",
+        "provider": "provider_subscription_id",
+    }
 
     plan = TenantForeignKey(
         Plan,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +16,8 @@ class Team(StampedModel, TenantModel):
 
     The name is unique in the organization, without regard to case.
     """
+
+    rule_fields: ClassVar[dict[str, str]] = {"name_key": "name"}
 
     name = models.CharField(_("name"), max_length=100)
     name_key = models.GeneratedField(

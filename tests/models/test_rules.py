@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
@@ -244,6 +245,58 @@ def test_bad_row_when_typed_in_is_refused(
     if factory is testing.MembershipFactory:
         fresh = lambda: {"user_id": testing.UserFactory().pk}  # noqa: E731
     insert(row, **fresh())
+
+
+# The form mends these, and the sign-up with them.
+MENDED = {
+    "user whose address has capitals",
+    "slug that is empty",
+    "membership without a role",
+    "audit of nothing",
+}
+# Past the forms, which take no text that is no JSON.
+UNTYPED = {
+    case[0]
+    for case in BAD_ROWS
+    if any(isinstance(value, Raw) for value in case[2].values())
+}
+
+
+@pytest.mark.parametrize(
+    ("factory", "changes"),
+    [case[1:] for case in BAD_ROWS if case[0] not in UNTYPED | MENDED],
+    ids=[case[0] for case in BAD_ROWS if case[0] not in UNTYPED | MENDED],
+)
+def test_bad_row_when_cleaned_names_field(
+    factory: Any, changes: Values, acme: Organization
+) -> None:
+    """The same fault is a ValidationError on a field that holds it."""
+    with tenancy.scope(acme):
+        row = factory()
+        fresh = FRESH.get(row._meta.db_table, dict)
+        for name, value in {**fresh(), **changes}.items():
+            setattr(row, name, value)
+
+    with (
+        tenancy.unscoped("a row of its own organization"),
+        pytest.raises(ValidationError) as caught,
+    ):
+        row.full_clean()
+
+    assert set(caught.value.error_dict) <= set(FIELDS_AT_FAULT) | {
+        name.removesuffix("_id") for name in changes
+    } | set(changes)
+
+
+# Where two fields contradict each other, either may be named.
+FIELDS_AT_FAULT = {
+    "status",
+    "answered_at",
+    "cancel_at",
+    "canceled_at",
+    "trial_end",
+    "ban_reason",
+}
 
 
 TWICE: list[tuple[str, Any, Values]] = [
