@@ -1035,7 +1035,16 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "purpose",
-                    tenancy.texts.ExactCharField(max_length=63, verbose_name="purpose"),
+                    tenancy.texts.ExactCharField(
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
+                                "Use lower-case letters, digits, and single hyphens between them.",
+                            )
+                        ],
+                        verbose_name="purpose",
+                    ),
                 ),
                 (
                     "identifier",
@@ -1158,7 +1167,14 @@ class Migration(migrations.Migration):
                 (
                     "provider",
                     tenancy.texts.ExactCharField(
-                        max_length=63, verbose_name="provider"
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
+                                "Use lower-case letters, digits, and single hyphens between them.",
+                            )
+                        ],
+                        verbose_name="provider",
                     ),
                 ),
                 (
