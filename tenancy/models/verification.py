@@ -265,9 +265,10 @@ class Verification(StampedModel):
         text = value.encode(errors="replace").decode()
         keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         digests = {self._digest(text, key) for key in keys}
-        return any(
-            [constant_time_compare(digest, self.value_digest) for digest in digests]
-        )
+        # Each is compared, whether or not another one matched.
+        return True in [
+            constant_time_compare(digest, self.value_digest) for digest in digests
+        ]
 
     @sensitive_variables()
     def _digest(self, value: str, secret_key: str | bytes) -> str:

@@ -107,8 +107,9 @@ def test_tokens_when_none_are_none(alice: User) -> None:
 
 def test_tokens_when_moved_are_refused(alice: User, bob: User) -> None:
     """A ciphertext copied into another row or column cannot be opened."""
-    account, other = link(alice, access_token="gho_a"), link(
-        bob, provider_account_id="2"
+    account, other = (
+        link(alice, access_token="gho_a"),
+        link(bob, provider_account_id="2"),
     )
     Account.objects.filter(pk=other.pk).update(
         access_token_encrypted=account.access_token_encrypted

@@ -20,8 +20,8 @@ class Command(BaseCommand):
     """Remove what has expired."""
 
     help = (
-        "Deletes expired verifications, and expired and revoked sessions; marks pending "
-        "invitations that are past their time as expired. Run it daily."
+        "Deletes expired verifications, and expired and revoked sessions; marks "
+        "pending invitations that are past their time as expired. Run it daily."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -24,8 +24,8 @@ class Command(BaseCommand):
 
     help = (
         "Encrypts every account's tokens with the first of TENANCY_ENCRYPTION_KEYS. "
-        "The site may go on meanwhile. What has the first key already is left alone, so "
-        "that a run that was stopped is taken up by the next."
+        "The site may go on meanwhile. What has the first key already is left alone, "
+        "so that a run that was stopped is taken up by the next."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
