@@ -78,6 +78,7 @@ def planted(
 
 
 def _plant_account(found: Planted, user: User) -> None:
+    found.secrets |= TOKENS
     for _ in range(2):
         account = Account.objects.link(
             user=user,
@@ -85,8 +86,8 @@ def _plant_account(found: Planted, user: User) -> None:
             provider_account_id="1",
             **TOKENS,  # type: ignore[arg-type]  # the tokens' names only
         )
-    found.secrets |= TOKENS
-    found.rows += [account, *Account.objects.all()]
+        found.rows.append(account)
+    found.rows.append(Account.objects.get())
 
 
 def _plant_verifications(found: Planted, user: User) -> None:
