@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -130,9 +130,35 @@ class AccountManager(models.Manager["Account"]):
         )
         return account
 
-    async def alink(self, **values: Any) -> Account:  # Any: those of link().
+    async def alink(
+        self,
+        *,
+        user: AbstractBaseUser,
+        provider: str,
+        provider_account_id: str,
+        email: str | None = None,
+        email_verified: bool = False,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+        id_token: str | None = None,
+        access_token_expires_at: datetime | None = None,
+        refresh_token_expires_at: datetime | None = None,
+        scopes: Iterable[str] = (),
+    ) -> Account:
         """See link()."""
-        return await sync_to_async(self.link)(**values)
+        return await sync_to_async(self.link)(
+            user=user,
+            provider=provider,
+            provider_account_id=provider_account_id,
+            email=email,
+            email_verified=email_verified,
+            access_token=access_token,
+            refresh_token=refresh_token,
+            id_token=id_token,
+            access_token_expires_at=access_token_expires_at,
+            refresh_token_expires_at=refresh_token_expires_at,
+            scopes=scopes,
+        )
 
     def find_user(
         self,
@@ -173,10 +199,19 @@ class AccountManager(models.Manager["Account"]):
 
     async def afind_user(
         self,
-        **values: Any,  # Any: those of find_user().
+        *,
+        provider: str,
+        provider_account_id: str,
+        email: str | None = None,
+        email_verified: bool = False,
     ) -> AbstractBaseUser | None:
         """See find_user()."""
-        return await sync_to_async(self.find_user)(**values)
+        return await sync_to_async(self.find_user)(
+            provider=provider,
+            provider_account_id=provider_account_id,
+            email=email,
+            email_verified=email_verified,
+        )
 
 
 class Account(StampedModel):

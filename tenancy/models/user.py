@@ -217,8 +217,9 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
                 refuse_impersonator("The e-mail address")
                 if self.email_verified_at == self._loaded.get("email_verified_at"):
                     self.email_verified_at = None
-                if names is not None:
-                    kwargs["update_fields"] = names = {*names, "email_verified_at"}
+            if names is not None:
+                # The two are written together, or another's verification would stay.
+                kwargs["update_fields"] = names = {*names, "email_verified_at"}
         super().save(*args, **kwargs)
         self._remember(_ADDRESS if names is None else names)
 
@@ -343,8 +344,13 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         )
         if verification is None:
             return False
-        stored.email_verified_at = timezone.now()
-        stored.save(using=alias, update_fields=["email_verified_at", "updated_at"])
+        now = timezone.now()
+        # A form that saves another address takes no lock.
+        rows = type(self)._base_manager.using(alias)
+        rows = rows.filter(pk=self.pk, email=stored.email)
+        if not rows.update(email_verified_at=now, updated_at=now):
+            return False
+        stored.refresh_from_db(using=alias)
         send_on_commit(email_verified, type(self), using=alias, user=stored)
         return True
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -105,10 +105,16 @@ class VerificationManager(models.Manager["Verification"]):
 
     async def aissue(
         self,
-        **values: Any,  # Any: those of issue().
+        *,
+        purpose: str,
+        identifier: str,
+        lifetime: timedelta | None = None,
+        is_code: bool = False,
     ) -> tuple[Verification, str]:
         """See issue()."""
-        return await sync_to_async(self.issue)(**values)
+        return await sync_to_async(self.issue)(
+            purpose=purpose, identifier=identifier, lifetime=lifetime, is_code=is_code
+        )
 
     @sensitive_variables()
     def consume(self, *, purpose: str, identifier: str, value: str) -> Verification:
@@ -136,9 +142,13 @@ class VerificationManager(models.Manager["Verification"]):
             raise VerificationFailed(FAILED)
         return verification
 
-    async def aconsume(self, **values: Any) -> Verification:  # Any: of consume().
+    async def aconsume(
+        self, *, purpose: str, identifier: str, value: str
+    ) -> Verification:
         """See consume()."""
-        return await sync_to_async(self.consume)(**values)
+        return await sync_to_async(self.consume)(
+            purpose=purpose, identifier=identifier, value=value
+        )
 
     @sensitive_variables()
     @verb
@@ -165,17 +175,18 @@ class VerificationManager(models.Manager["Verification"]):
             return None
         if not verification._matches(value):
             if verification.is_code:
-                rows.update(attempts=F("attempts") + 1)
+                rows.filter(attempts__lt=TRIES).update(attempts=F("attempts") + 1)
             return None
         deleted, _rows = rows.filter(value_digest=verification.value_digest).delete()
         return verification if deleted else None
 
     async def atry_consume(
-        self,
-        **values: Any,  # Any: those of try_consume().
+        self, *, purpose: str, identifier: str, value: str
     ) -> Verification | None:
         """See try_consume()."""
-        return await sync_to_async(self.try_consume)(**values)
+        return await sync_to_async(self.try_consume)(
+            purpose=purpose, identifier=identifier, value=value
+        )
 
     def require_countable(self, *, purpose: str, identifier: str) -> None:
         """Refuse a short code where a failure would undo the counting of it.

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from django.contrib.admin import ModelAdmin, site
 from django.core import serializers
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import IntegrityError, connections, transaction
+from django.db import Error, IntegrityError, connection, connections, transaction
 from django.forms import modelform_factory
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -431,6 +431,39 @@ def test_verbs_when_awaited_do_the_same(alice: User) -> None:
     assert not Account.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("provider", ""),
+        ("provider", "GitHub"),
+        ("provider", "git hub"),
+        ("provider", "-github"),
+        ("provider_account_id", ""),
+        ("provider_account_id", "2"),
+        ("user_id", None),
+        ("scopes", "not json"),
+    ],
+)
+def test_row_when_malformed_is_refused_by_database(
+    alice: User, column: str, value: str | None
+) -> None:
+    """A client that bypasses the models stores no malformed account."""
+    link(alice)
+    link(alice, provider_account_id="2")
+
+    with (
+        pytest.raises(Error),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            f"UPDATE tenancy_account SET {column} = %s WHERE provider_account_id = '1'",
+            [value],
+        )
+
+    assert Account.objects.filter(provider="github").count() == 2
+
+
 # Many at once
 
 
@@ -446,6 +479,28 @@ def test_links_at_once_leave_one_owner() -> None:
     owners = [result for result in results if isinstance(result, Account)]
     assert [type(result) for result in results].count(AccountTaken) == MANY - 1
     assert [owner.pk for owner in owners] == [Account.objects.get().pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_links_at_once_in_transactions_leave_them_usable() -> None:
+    """Whoever loses inside a transaction of their own may go on with it."""
+    users = [User.objects.create_user(f"u{n}@example.com") for n in range(4)]
+
+    def link_inside(user: User) -> Account | AccountTaken:
+        with transaction.atomic():
+            try:
+                result: Account | AccountTaken = link(user)
+            except AccountTaken as error:
+                result = error
+            User.objects.filter(pk=user.pk).update(name="went on")
+        return result
+
+    results = run_at_once(
+        [lambda user=user: link_inside(user) for user in users]  # type: ignore[misc]  # a lambda's default
+    )
+
+    assert [type(result) for result in results].count(AccountTaken) == 3
+    assert User.objects.filter(name="went on").count() == 4
 
 
 @pytest.mark.django_db(transaction=True)
@@ -473,3 +528,19 @@ def test_unlinks_at_once_leave_one_account() -> None:
     assert Account.objects.count() == 1
     assert [type(r) for r in results].count(LastWayIn) == 1
     assert results.count(None) == MANY - 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unlinks_at_once_of_one_account_are_told_once() -> None:
+    """An account that several requests unlink at once is unlinked by one."""
+    sent: list[Account] = []
+    receiver: Any = lambda account, **_: sent.append(account)  # noqa: E731 - kept alive
+    account_unlinked.connect(receiver)
+    user = User.objects.create_user("alice@acme.example", "demo")
+    account = link(user)
+
+    results = run_at_once([account.unlink] * 8)
+
+    assert results == [None] * 8
+    assert sent == [account]
+    account_unlinked.disconnect(receiver)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
@@ -133,6 +135,28 @@ def test_verify_email_when_value_is_of_another_is_refused(
     assert alice.email_verified_at is None
 
 
+def test_verify_email_when_address_is_saved_meanwhile_is_refused(alice: User) -> None:
+    """The proof of one address verifies no other, which a form saves meanwhile."""
+    _verification, value = alice.issue_email_verification()
+    form = User.objects.get(pk=alice.pk)
+    form.email = "victim@example.com"
+
+    def save_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and form.email_verified_at is None and waiting:
+            waiting.pop().save()
+        return execute(sql, *rest)
+
+    waiting = [form]
+    with (
+        connection.execute_wrapper(save_first),
+        pytest.raises(VerificationFailed),
+    ):
+        alice.verify_email(value)
+
+    stored = User.objects.get(pk=alice.pk)
+    assert (stored.email, stored.email_verified_at) == ("victim@example.com", None)
+
+
 def test_verify_email_by_code_counts_tries(alice: User) -> None:
     """A wrong code counts although it raises, and is refused in a transaction."""
     _verification, code = alice.issue_email_verification(is_code=True)
@@ -181,6 +205,29 @@ def test_verbs_when_awaited_do_the_same(alice: User) -> None:
     assert alice.email_verified_at is not None
 
 
+@pytest.mark.django_db(transaction=True)
+def test_change_email_at_once_to_one_address_lets_one_have_it() -> None:
+    """Of several users who take an address at once, one has it."""
+    users = [User.objects.create_user(f"u{n}@example.com") for n in range(8)]
+    barrier = threading.Barrier(len(users))
+
+    def change(user: User) -> list[str]:
+        try:
+            barrier.wait(timeout=20)
+            user.change_email("wanted@example.com")
+        except ValidationError as error:
+            return list(error.message_dict)
+        finally:
+            connections.close_all()
+        return []
+
+    with ThreadPoolExecutor(len(users)) as pool:
+        results = list(pool.map(change, users))
+
+    assert sorted(results) == [[], *[["email"]] * (len(users) - 1)]
+    assert User.objects.filter(email="wanted@example.com").count() == 1
+
+
 # Saving
 
 
@@ -207,6 +254,19 @@ def test_email_when_assigned_is_not_verified(
     stored = User.objects.get(pk=verified.pk)
     assert (stored.email, stored.email_verified_at) == ("alice@new.example", None)
     assert verified.email_verified_at is None
+
+
+def test_email_when_saved_from_stale_instance_is_not_verified(verified: User) -> None:
+    """An older address that is written over a newer takes no verification from it."""
+    User.objects.filter(pk=verified.pk).update(email_verified_at=None)
+    stale = User.objects.get(pk=verified.pk)
+    verified.change_email("alice@new.example")
+    User.objects.filter(pk=verified.pk).update(email_verified_at=timezone.now())
+
+    stale.save(update_fields=["email"])
+
+    stored = User.objects.get(pk=verified.pk)
+    assert (stored.email, stored.email_verified_at) == ("alice@acme.example", None)
 
 
 def test_email_when_not_saved_stays_verified(verified: User) -> None:

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import connections, transaction
+from django.db import Error, connection, connections, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -21,7 +21,7 @@ from tenancy.models import Verification
 pytestmark = pytest.mark.django_db
 
 MANY = 16
-RESET: dict[str, str] = {
+RESET: dict[str, Any] = {
     "purpose": "reset-password",
     "identifier": "alice@acme.example",
 }
@@ -292,6 +292,43 @@ def test_verbs_when_awaited_do_the_same() -> None:
         ]
 
     assert async_to_sync(act)() == ["reset-password", None, False]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("purpose", ""),
+        ("purpose", "Reset Password"),
+        ("purpose", "sign-in"),
+        ("identifier", ""),
+        ("identifier", None),
+        ("value_digest", "secret"),
+        ("value_digest", "G" * 64),
+        ("value_digest", "a" * 63),
+        ("attempts", 6),
+        ("attempts", -1),
+        ("expires_at", "2000-01-01 00:00:00"),
+    ],
+)
+def test_row_when_malformed_is_refused_by_database(
+    column: str, value: str | int | None
+) -> None:
+    """A client that bypasses the models stores no malformed verification."""
+    issue()
+    issue(purpose="sign-in")
+
+    with (
+        pytest.raises(Error),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            f"UPDATE tenancy_verification SET {column} = %s"
+            " WHERE purpose = 'reset-password'",
+            [value],
+        )
+
+    assert Verification.objects.count() == 2
 
 
 # Many at once
