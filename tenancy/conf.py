@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -99,3 +100,45 @@ def limits() -> Mapping[str, int | None]:
     """
     limits: Mapping[str, int | None] = getattr(settings, "TENANCY_LIMITS", {})
     return limits
+
+
+# Accounts and verifications.
+
+
+def encryption_keys() -> Sequence[str]:
+    """Return TENANCY_ENCRYPTION_KEYS, the keys that accounts' tokens are kept with.
+
+    Type: a list of keys of Fernet; the first encrypts, each opens. Default: empty, and
+    the first use raises ImproperlyConfigured. A new key is put first; the old ones are
+    taken out once 'rotate_account_keys' has run.
+    """
+    keys: Sequence[str] = getattr(settings, "TENANCY_ENCRYPTION_KEYS", ())
+    return keys
+
+
+def verification_age() -> timedelta:
+    """Return TENANCY_VERIFICATION_AGE, how long a verification's token is valid.
+
+    Type: timedelta. Default: one day.
+    """
+    age: timedelta = getattr(settings, "TENANCY_VERIFICATION_AGE", timedelta(days=1))
+    return age
+
+
+def code_age() -> timedelta:
+    """Return TENANCY_CODE_AGE, how long a verification's short code is valid.
+
+    Type: timedelta. Default: ten minutes.
+    """
+    age: timedelta = getattr(settings, "TENANCY_CODE_AGE", timedelta(minutes=10))
+    return age
+
+
+def code_length() -> int:
+    """Return TENANCY_CODE_LENGTH, how many digits a short code has.
+
+    Type: int, at least 4. Default: 6. With five tries, six digits are guessed by one
+    in 200,000.
+    """
+    length: int = getattr(settings, "TENANCY_CODE_LENGTH", 6)
+    return length

@@ -96,6 +96,7 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    INVITATION_EXPIRY = "tenancy: invitations past their time, by purge_expired"
 
 
 class _Entry:

@@ -84,3 +84,30 @@ class PermissionNotHeld(TenancyError, PermissionDenied):
 
 class ImpersonationRefused(TenancyError, PermissionDenied):
     """Impersonation is not allowed here, or does not allow this."""
+
+
+# Accounts and verifications.
+
+
+class DecryptionFailed(TenancyError, ValueError):
+    """No key opens an encrypted value, or it is not of the place where it stands."""
+
+
+class AccountTaken(TenancyError, ValueError):
+    """The provider's account is linked to another user."""
+
+
+class UnverifiedEmail(TenancyError, ValueError):
+    """A user was found by an e-mail address that one side has not verified."""
+
+
+class LastWayIn(TenancyError, ValueError):
+    """The user could not sign in without this account."""
+
+
+class VerificationFailed(TenancyError, ValueError):
+    """The value is wrong, used, replaced, expired, or was tried too often."""
+
+
+class TransactionOpen(TenancyError, RuntimeError):
+    """A failed try must be counted, which the caller's transaction could undo."""

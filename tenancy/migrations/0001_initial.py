@@ -169,6 +169,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="User",
             fields=[
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "last_login",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="last login"
+                    ),
+                ),
                 (
                     "id",
                     models.UUIDField(
@@ -194,13 +201,6 @@ class Migration(migrations.Migration):
                         auto_now=True,
                         db_default=django.db.models.functions.datetime.Now(),
                         verbose_name="updated at",
-                    ),
-                ),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                (
-                    "last_login",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="last login"
                     ),
                 ),
                 (

@@ -1038,7 +1038,16 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "purpose",
-                    tenancy.texts.ExactCharField(max_length=63, verbose_name="purpose"),
+                    tenancy.texts.ExactCharField(
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
+                                "Use lower-case letters, digits, and single hyphens between them.",
+                            )
+                        ],
+                        verbose_name="purpose",
+                    ),
                 ),
                 (
                     "identifier",
@@ -1161,7 +1170,14 @@ class Migration(migrations.Migration):
                 (
                     "provider",
                     tenancy.texts.ExactCharField(
-                        max_length=63, verbose_name="provider"
+                        max_length=63,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z0-9]+(-[a-z0-9]+)*\\Z",
+                                "Use lower-case letters, digits, and single hyphens between them.",
+                            )
+                        ],
+                        verbose_name="provider",
                     ),
                 ),
                 (
