@@ -122,8 +122,6 @@ class Catalog:
 
     # Does an index that begins with a foreign key's column take the place of its own?
     merges_key_indexes = False
-    # How many bytes may a name have?
-    name_bytes: int | None = None
 
     families: ClassVar[Mapping[str, str]] = {}
     """The types, without their sizes, and what each is everywhere."""

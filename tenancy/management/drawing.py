@@ -71,9 +71,7 @@ class _Picture:
             for model, target, field in self._find_relations()
         )
 
-    def _write_entity(
-        self, model: type[Model], *, is_protected: bool
-    ) -> Iterator[str]:
+    def _write_entity(self, model: type[Model], *, is_protected: bool) -> Iterator[str]:
         name = self._name(model)
         mark = f'["{name} (protected)"]' if is_protected else ""
         yield f"{_INDENT}{name}{mark} {{"

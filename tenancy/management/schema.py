@@ -113,7 +113,9 @@ class Comparison:
         yield from self._compare_indexes()
         yield from self._find_surplus()
 
-    def _compare_column(self, field: Field[Any, Any], column: Column) -> Iterator[Fault]:
+    def _compare_column(
+        self, field: Field[Any, Any], column: Column
+    ) -> Iterator[Fault]:
         name = column.name
         native = self.catalog.declared_type(field)
         if self.model._meta.auto_created and field.primary_key:
@@ -184,8 +186,7 @@ class Comparison:
             actions = [
                 key.on_delete
                 for key in self.table.keys
-                if key.columns == (name,)
-                and (key.table.lower(), key.targets) == wanted
+                if key.columns == (name,) and (key.table.lower(), key.targets) == wanted
             ]
             # Django before 6.1 leaves all deletions to Python.
             action = getattr(field.remote_field.on_delete, "operation", "NO ACTION")

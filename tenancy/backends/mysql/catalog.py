@@ -32,7 +32,6 @@ class MySQLCatalog(Catalog):
     """What the information schema tells."""
 
     merges_key_indexes = True
-    name_bytes = 64
     families: ClassVar = {
         "bigint": "bigint",
         "bigint unsigned": "bigint",
@@ -165,7 +164,9 @@ class MySQLCatalog(Catalog):
 
 
 def _is_own(table: Table, column: Column) -> bool:
-    return any(check.is_own and check.columns == {column.name} for check in table.checks)
+    return any(
+        check.is_own and check.columns == {column.name} for check in table.checks
+    )
 
 
 _COLUMNS = """

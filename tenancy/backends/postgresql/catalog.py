@@ -36,6 +36,8 @@ _SYNONYMS = {
     "varchar": "character varying",
 }
 
+_NAME_BYTES = 63
+
 _ACTIONS = {
     "a": "NO ACTION",
     "c": "CASCADE",
@@ -48,7 +50,6 @@ _ACTIONS = {
 class PostgreSQLCatalog(Catalog):
     """What PostgreSQL's system tables tell."""
 
-    name_bytes = 63
     families: ClassVar = {
         "bigint": "bigint",
         "boolean": "boolean",
@@ -95,7 +96,7 @@ class PostgreSQLCatalog(Catalog):
 
     def cut(self, name: str) -> str:
         """Return the part of a name that PostgreSQL keeps."""
-        return name.encode()[: self.name_bytes].decode(errors="ignore")
+        return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
     def bare(self, name: str) -> str:
         """Return a table's name without its schema."""
