@@ -170,14 +170,14 @@ class Comparison:
                 f"{_list(columns)}.",
             )
 
-    def _compare_relation(self, field: Field[Any, Any]) -> Iterator[Fault]:
-        """Compare a foreign key, and the index of any field that has one."""
+    def _compare_relation(self, field: Any) -> Iterator[Fault]:
+        """Compare a foreign key, and the index of any field that has one.
+
+        Any: the stubs know neither db_index nor db_constraint.
+        """
         name = column_of(field)
-        if (
-            isinstance(field, ForeignKey)
-            and field.db_constraint
-            and self.features.supports_foreign_keys
-        ):
+        is_key = isinstance(field, ForeignKey)
+        if is_key and field.db_constraint:
             target: type[Model] = field.remote_field.model
             wanted = (
                 self.catalog.bare(target._meta.db_table).lower(),
@@ -205,7 +205,7 @@ class Comparison:
                     field,
                 )
         if field.db_index and not field.unique and self.catalog.can_index(field):
-            merges = self.catalog.merges_key_indexes and isinstance(field, ForeignKey)
+            merges = is_key and self.catalog.merges_key_indexes
             if not any(
                 index.columns == (name,) or (merges and index.columns[0] == name)
                 for index in self.table.indexes
@@ -243,11 +243,9 @@ class Comparison:
                 if statement is not None:
                     yield from self._compare_named_unique(constraint, str(statement))
             elif isinstance(constraint, CheckConstraint):
-                statement = constraint.create_sql(self.model, self.editor)
                 name = self.catalog.cut(constraint.name)
-                if statement is not None and all(
-                    check.name != name for check in self.table.checks
-                ):
+                if all(check.name != name for check in self.table.checks):
+                    statement = constraint.create_sql(self.model, self.editor)
                     yield self._missing("constraint", "check", name, str(statement))
 
     def _compare_named_unique(

@@ -269,8 +269,10 @@ def test_check_schema_names_each_damage(specimen: Any) -> None:
     faults = run(specimen)
 
     starts = [start for _operation, start in DAMAGES]
+    # Where the type itself says that a number is not negative.
+    allowed = (*starts, "column: The column 'height' is of the type ")
     assert [one for one in starts if count(faults, one) != 1] == []
-    assert [one for one in faults if not one.startswith(tuple(starts))] == []
+    assert [one for one in faults if not one.startswith(allowed)] == []
 
 
 def test_check_schema_finds_what_check_isolation_does(specimen: Any) -> None:
