@@ -148,10 +148,7 @@ class Catalog:
 
     def declared_type(self, field: Field[Any, Any]) -> str | None:
         """Return the type that a field's column has; None where it cannot be told."""
-        native = field.db_type(self.connection)
-        if native is None:
-            return None
-        spelt = self.spell(native)
+        spelt = self.spell(field.db_type(self.connection) or "")
         return spelt if _base(spelt) in self.families else None
 
     def family(self, table: Table, column: Column) -> str:

@@ -21,11 +21,18 @@ from tenancy.backends.enforcement import Fault
 from tenancy.context import LookUp, look_up
 from tenancy.fields import TenantForeignKey
 from tenancy.management import schema
+from tenancy.management.description import describe
+from tenancy.management.drawing import draw
 from tenancy.models import TenantModel
 from tenancy.policies import policy_name, same_organization_name
 from tests.apps.notebook.models import Category, Folder
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+# One that each server has, and that is not the default's.
+COLLATION = {"mysql": "utf8mb4_bin", "postgresql": "C", "sqlite": "nocase"}[
+    connection.vendor
+]
 
 # Any, below: models and fields that are made here, which no stub knows.
 
@@ -44,6 +51,8 @@ def make_model() -> Any:
     class Specimen(TenantModel):
         code = models.CharField(max_length=20, unique=True)
         text = models.TextField()
+        address = models.GenericIPAddressField(null=True)
+        label = models.CharField(max_length=20, db_collation=COLLATION)
         title = models.TextField()
         subject = models.TextField()
         level = models.IntegerField(db_index=True)
@@ -273,6 +282,18 @@ def test_check_schema_names_each_damage(specimen: Any) -> None:
     allowed = (*starts, "column: The column 'height' is of the type ")
     assert [one for one in starts if count(faults, one) != 1] == []
     assert [one for one in faults if not one.startswith(allowed)] == []
+
+
+def test_specimen_is_described_and_drawn(specimen: Any) -> None:
+    """What only some tables have is described alike everywhere, and drawn."""
+    table = describe(connection)[specimen._meta.db_table]
+    picture = draw([apps.get_app_config("notebook")])
+
+    assert table["columns"]["address"] == "address null"
+    assert table["columns"]["both"] == "integer generated"
+    assert table["columns"]["weight"] == "integer checked"
+    assert table["checks"] == ["specimen_rank_positive"]
+    assert 'integer both "generated"' in picture
 
 
 def test_check_schema_finds_what_check_isolation_does(specimen: Any) -> None:

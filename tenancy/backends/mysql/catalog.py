@@ -82,9 +82,8 @@ class MySQLCatalog(Catalog):
             return "longtext"
         # Of whole numbers the width says nothing, but that tinyint(1) is a boolean.
         text = re.sub(r"^(small|medium|big|)int\(\d+\)", r"\1int", text)
-        word = re.match(r"[a-z]+( precision)?", text)
-        assert word is not None
-        return _SYNONYMS.get(word[0], word[0]) + text[word.end() :]
+        word = re.sub(r"(?<!double)[ (].*", "", text)
+        return _SYNONYMS.get(word, word) + text.removeprefix(word)
 
     def family(self, table: Table, column: Column) -> str:
         """Return what a column's type is everywhere, with the length of a text."""

@@ -140,15 +140,23 @@ class SQLiteCatalog(Catalog):
 def _find_checks(text: str) -> Iterator[Check]:
     """Yield the checks that a CREATE TABLE states."""
     for found in _CHECK.finditer(text):
-        depth, names = 1, []
-        for token in _TOKEN.finditer(text, found.end()):
-            depth += {"(": 1, ")": -1}.get(token[0], 0)
-            if depth == 0:
-                break
-            if token[0].startswith('"'):
-                names.append(_unquote(token[0][1:-1]))
         name = _unquote(found[1] or "")
-        yield Check(name, frozenset(names), not name)
+        columns = frozenset(
+            _unquote(token[1:-1])
+            for token in _read_parentheses(text, found.end())
+            if token.startswith('"')
+        )
+        yield Check(name, columns, not name)
+
+
+def _read_parentheses(text: str, start: int) -> Iterator[str]:
+    """Yield the names, literals and parentheses up to the one that closes."""
+    tokens = _TOKEN.finditer(text, start)
+    depth = 1
+    while depth:
+        token = next(tokens)[0]
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        yield token
 
 
 def _unquote(name: str) -> str:
