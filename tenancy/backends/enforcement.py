@@ -42,7 +42,7 @@ class Fault:
     Args:
         table (str): the table; empty where it is the connection's.
         kind (str): what is at fault: "policy", "trigger", "key", "index", "role",
-            "view", "partition", "table".
+            "rights", "view", "partition", "table", "column", "constraint".
         found (str): a sentence that says what was found.
         hint (str): a sentence that says what to do.
     """
