@@ -96,6 +96,7 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    INVITATION_BY_TOKEN = "tenancy: invitation by its token, to answer it"
 
 
 class _Entry:

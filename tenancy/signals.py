@@ -6,3 +6,20 @@ from django.dispatch import Signal
 
 unscoped_entered = Signal()
 """Sent when tenancy.unscoped() is entered; ``reason`` (str) is what was said."""
+
+# Of invitations. None of them carries the token, which only the caller gets.
+
+invitation_sent = Signal()
+"""Sent when somebody is invited; ``invitation`` (Invitation)."""
+
+invitation_renewed = Signal()
+"""Sent when a pending invitation got another token; ``invitation`` (Invitation)."""
+
+invitation_revoked = Signal()
+"""Sent when an invitation is taken back; ``invitation`` (Invitation)."""
+
+invitation_accepted = Signal()
+"""Sent when somebody accepts; ``invitation`` and ``membership`` (Membership)."""
+
+invitation_declined = Signal()
+"""Sent when an invitation is turned down; ``invitation`` (Invitation)."""
