@@ -299,8 +299,8 @@ class InvitationManager(TenantManager["Invitation"]):
     def _find_pending_row(self, email: str | None, alias: str) -> Invitation | None:
         if email is None:
             return None
-        rows: Any = self.using(alias)  # Of _queryset_class, which using() forgets.
-        return rows.pending().for_email(email).first()  # type: ignore[no-any-return]  # as above
+        # A generated column that is indexed, of the pending ones alone.
+        return self.using(alias).filter(pending_email=_normalize(email)).first()
 
     def _look_up(self, digest: str) -> Invitation:
         """Return the invitation, with its organization and its role.
@@ -483,6 +483,7 @@ class Invitation(StampedModel, TenantModel):
         Raises:
             CrossOrganization: it is another organization's.
             ValueError: the lifetime is not positive.
+            ValidationError: it is a link, and its role has become one that rules.
             InvitationNotFound: it was deleted.
             InvitationExpired: it was marked as expired; invite again.
             InvitationUsed: it was accepted, declined or revoked.
@@ -510,9 +511,11 @@ class Invitation(StampedModel, TenantModel):
             InvitationNotFound: it was deleted.
             InvitationExpired: it was marked as expired.
             InvitationUsed: it was accepted, declined or revoked.
+            PermissionNotHeld: its role grants more than the acting user's.
         """
         alias = find_alias(self)
         self._lock(alias)
+        _require_covered(self.role, self.organization_id, alias)
         self._answer(Invitation.Status.REVOKED, _find_acting_user(alias), alias)
         self._record("invitation.revoked", alias)
         send_on_commit(invitation_revoked, type(self), using=alias, invitation=self)
@@ -529,28 +532,23 @@ class Invitation(StampedModel, TenantModel):
 
     def _offer(self, digest: str, expires_at: datetime, alias: str) -> None:
         """Save it with a token and a time, new or renewed, in the lock."""
-        is_new, takes_seat = self._state.adding, self._state.adding or not self.is_live
-        self.token_digest, self.expires_at = digest, expires_at
-        inviter = _find_acting_user(alias)
-        if is_new or inviter is not None:
-            self.invited_by, self.invited_by_name = inviter, _name(inviter)
+        is_new = self._state.adding
+        values: dict[str, Any] = {"token_digest": digest, "expires_at": expires_at}
+        if inviter := _find_acting_user(alias):
+            values |= {"invited_by": inviter, "invited_by_name": _name(inviter)}
+        if is_new:
+            for name, value in values.items():
+                setattr(self, name, value)
         self.full_clean()
-        _require_held(self.role, self.organization_id, alias)
+        _require_covered(self.role, self.organization_id, alias)
         self._require_no_member(alias)
-        if takes_seat:
+        if is_new or not self.is_live:
             require_invitation_room(self.organization_id, using=alias)
             require_seat(self.organization_id, using=alias)
         if is_new:
             self.save(using=alias, force_insert=True)
         else:
-            self._change_pending(
-                alias,
-                role=self.role,
-                token_digest=digest,
-                expires_at=expires_at,
-                invited_by=self.invited_by,
-                invited_by_name=self.invited_by_name,
-            )
+            self._change_pending(alias, role=self.role, **values)
         self._record("invitation.sent" if is_new else "invitation.renewed", alias)
         signal = invitation_sent if is_new else invitation_renewed
         send_on_commit(signal, type(self), using=alias, invitation=self)
@@ -589,10 +587,11 @@ class Invitation(StampedModel, TenantModel):
         take_locks(alias, organizations=[self.organization_id])
         self._read_anew(alias, token_digest=self.token_digest)
         self._require_live()
-        if user is not None:
-            self._require_recipient(user)
-        self._answer(Invitation.Status.DECLINED, user, alias)
-        with scope(self.organization, user=user):
+        decliner = None if user is None else _find(get_user_model(), user.pk, alias)
+        if decliner is not None:
+            self._require_recipient(decliner)
+        self._answer(Invitation.Status.DECLINED, decliner, alias)
+        with scope(self.organization, user=decliner):
             self._record("invitation.declined", alias)
             send_on_commit(
                 invitation_declined, type(self), using=alias, invitation=self
@@ -629,7 +628,7 @@ class Invitation(StampedModel, TenantModel):
         changed = pending.update(updated_at=timezone.now(), **values)
         self._read_anew(alias)
         if not changed:
-            self._require_pending()
+            raise self._refusal()
 
     def _record(self, action: str, alias: str) -> None:
         trail = AuditEvent.objects.db_manager(alias)
@@ -642,14 +641,18 @@ class Invitation(StampedModel, TenantModel):
         own = {"organization": self.organization_id, "user": user.pk}
         return Membership.objects.using(alias).filter(**own, ended_at=None).first()
 
-    def _require_pending(self) -> None:
+    def _refusal(self) -> InvitationExpired | InvitationUsed:
+        """Return the error of an answer to what is not pending."""
         if self.status == Invitation.Status.EXPIRED:
-            raise _expired()
+            return _expired()
+        return InvitationUsed(
+            f"The invitation has the status {str(self.status)!r}. Invite again, with "
+            "Invitation.objects.invite()."
+        )
+
+    def _require_pending(self) -> None:
         if self.status != Invitation.Status.PENDING:
-            raise InvitationUsed(
-                f"The invitation has the status {str(self.status)!r}. Invite again, "
-                "with Invitation.objects.invite()."
-            )
+            raise self._refusal()
 
     def _require_live(self) -> None:
         self._require_pending()
@@ -783,22 +786,20 @@ def _require_active(organization: Any, *, allowed: Collection[str] = ()) -> None
         )
 
 
-def _require_held(role: Role, organization_id: Any, alias: str) -> None:
-    """Refuse a role that grants more than the acting user's; system code may all."""
-    user = _find_acting_user(alias)
-    if require_scope("Invitation").user_id is None or getattr(
-        user, "is_superuser", False
-    ):
+def _require_covered(role: Role, organization_id: Any, alias: str) -> None:
+    """Refuse a role that grants more than the acting user's, where somebody acts."""
+    user_id = require_scope("Invitation").user_id
+    if user_id is None or getattr(_find_acting_user(alias), "is_superuser", False):
         return
-    memberships = Membership.objects.using(alias).filter(
-        organization=organization_id, user=getattr(user, "pk", None), ended_at=None
-    )
-    membership = memberships.select_related("role").first()
+    memberships = Membership.objects.using(alias).select_related("role")
+    membership = memberships.filter(
+        organization=organization_id, user=user_id, ended_at=None
+    ).first()
     if membership is None or not _covers(membership.role, role):
         held = "no role" if membership is None else f"the role {membership.role.key!r}"
         raise PermissionNotHeld(
-            f"Somebody with {held} invited with the role {role.key!r}. Let a member "
-            "invite who holds what that role grants."
+            f"The acting user has {held}, which does not cover the role {role.key!r}. "
+            "Let a member act who holds what that role grants."
         )
 
 

@@ -346,6 +346,8 @@ def test_renew_when_role_is_not_held_raises(acme: Organization, bob: User) -> No
         with pytest.raises(PermissionNotHeld):
             invitation.renew()
         with pytest.raises(PermissionNotHeld):
+            invitation.revoke()
+        with pytest.raises(PermissionNotHeld):
             Invitation.objects.invite(email=CAROL, role="owner")
 
     assert Invitation.objects.find_pending(token).role_name == "owner"
@@ -383,6 +385,7 @@ def test_renew_when_expired_takes_seat(acme: Organization, settings: Any) -> Non
 
     with tenancy.scope(acme), pytest.raises(SeatLimitReached):
         first.renew()
+    assert not first.is_live
     with pytest.raises(SeatLimitReached):
         _invite(acme)
 
@@ -716,6 +719,19 @@ def test_decline_by_user_is_recorded(acme: Organization, carol: User) -> None:
         Invitation.objects.accept(token, user=carol)
 
 
+def test_decline_when_user_was_deleted_names_nobody(
+    acme: Organization, carol: User
+) -> None:
+    """The database is asked about the user, not the instance in hand."""
+    invitation, token = _invite(acme)
+    with tenancy.unscoped("an account is closed"):
+        User.objects.filter(pk=carol.pk).delete()
+
+    Invitation.objects.decline(token, user=carol)
+
+    assert _reload(invitation).answered_by_name == ""
+
+
 def test_decline_by_anybody_is_recorded(acme: Organization) -> None:
     """Who has no account declines with the token alone."""
     invitation, token = _invite(acme)
@@ -758,6 +774,19 @@ def test_revoke_when_answered_elsewhere_asks_database(
         invitation.revoke()
 
     assert _reload(invitation).status == "accepted"
+
+
+def test_answer_when_row_has_other_state_is_refused(acme: Organization) -> None:
+    """The statement that answers finds pending rows alone, whatever was read."""
+    invitation, _ = _invite(acme)
+    with tenancy.scope(acme):
+        Invitation.objects.get(pk=invitation.pk).revoke()
+        assert invitation.status == "pending"
+
+        with pytest.raises(InvitationUsed, match="'revoked'"):
+            invitation._answer("declined", None, "default")
+
+    assert _reload(invitation).status == "revoked"
 
 
 def test_renew_rotates_token(acme: Organization, carol: User) -> None:
