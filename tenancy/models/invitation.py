@@ -221,8 +221,8 @@ class InvitationManager(TenantManager["Invitation"]):
         _require_user(user)
         invitation = self._look_up(_digest(token))
         _require_active(invitation.organization)
-        # In system code's scope: the user holds no role there yet.
-        with look_up(LookUp.INVITATION_BY_TOKEN), scope(invitation.organization):
+        own = scope(invitation.organization, user=user)
+        with look_up(LookUp.INVITATION_BY_TOKEN), own:
             return invitation._accept(user)
 
     @sensitive_variables("token")
@@ -247,7 +247,8 @@ class InvitationManager(TenantManager["Invitation"]):
             _require_user(user)
         invitation = self._look_up(_digest(token))
         _require_active(invitation.organization, allowed=["suspended"])
-        with look_up(LookUp.INVITATION_BY_TOKEN), scope(invitation.organization):
+        own = scope(invitation.organization, user=user)
+        with look_up(LookUp.INVITATION_BY_TOKEN), own:
             return invitation._decline(user)
 
     @verb
@@ -570,15 +571,14 @@ class Invitation(StampedModel, TenantModel):
         self._answer(Invitation.Status.ACCEPTED, accepter, alias)
         members = Membership.objects.db_manager(alias)
         membership = members.add(user=accepter, role=self.role)
-        with scope(self.organization, user=accepter):
-            self._record("invitation.accepted", alias)
-            send_on_commit(
-                invitation_accepted,
-                type(self),
-                using=alias,
-                invitation=self,
-                membership=membership,
-            )
+        self._record("invitation.accepted", alias)
+        send_on_commit(
+            invitation_accepted,
+            type(self),
+            using=alias,
+            invitation=self,
+            membership=membership,
+        )
         return membership
 
     @verb
@@ -591,11 +591,8 @@ class Invitation(StampedModel, TenantModel):
         if decliner is not None:
             self._require_recipient(decliner)
         self._answer(Invitation.Status.DECLINED, decliner, alias)
-        with scope(self.organization, user=decliner):
-            self._record("invitation.declined", alias)
-            send_on_commit(
-                invitation_declined, type(self), using=alias, invitation=self
-            )
+        self._record("invitation.declined", alias)
+        send_on_commit(invitation_declined, type(self), using=alias, invitation=self)
         return self
 
     def _lock(self, alias: str) -> None:
