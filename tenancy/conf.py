@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.conf import settings
 
 DEFAULT_ORGANIZATION_MODEL = "tenancy.Organization"
+DEFAULT_INVITATION_AGE = timedelta(days=7)
 DEFAULT_RESERVED_SLUGS = frozenset(
     {
         "account",
@@ -142,3 +144,23 @@ def code_length() -> int:
     """
     length: int = getattr(settings, "TENANCY_CODE_LENGTH", 6)
     return length
+def invitation_age() -> timedelta:
+    """Return TENANCY_INVITATION_AGE, how long an invitation can be accepted.
+
+    Type: timedelta, positive. Default: seven days.
+    """
+    age: timedelta = getattr(settings, "TENANCY_INVITATION_AGE", DEFAULT_INVITATION_AGE)
+    return age
+
+
+def invitation_requires_verified_email() -> bool:
+    """Return TENANCY_INVITATION_REQUIRES_VERIFIED_EMAIL, who may accept one.
+
+    Whether only a user whose address is verified may. Type: bool. Default: False,
+    since who holds the token that was mailed to an address reads its mail. Set it
+    where the tokens of invitations are shown to those who invite.
+    """
+    is_required: bool = getattr(
+        settings, "TENANCY_INVITATION_REQUIRES_VERIFIED_EMAIL", False
+    )
+    return is_required

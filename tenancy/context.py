@@ -97,6 +97,7 @@ class LookUp(Enum):
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
     INVITATION_EXPIRY = "tenancy: invitations past their time, by purge_expired"
+    INVITATION_BY_TOKEN = "tenancy: invitation by its token, to answer it"
 
 
 class _Entry:

@@ -111,3 +111,32 @@ class VerificationFailed(TenancyError, ValueError):
 
 class TransactionOpen(TenancyError, RuntimeError):
     """A failed try must be counted, which the caller's transaction could undo."""
+# Of invitations.
+
+
+class InvitationNotFound(TenancyError, ValueError):
+    """No invitation has the token: it is unknown, or a renewal made it void."""
+
+
+class InvitationExpired(TenancyError, ValueError):
+    """The invitation's time is past."""
+
+
+class InvitationUsed(TenancyError, ValueError):
+    """The invitation was accepted, declined or revoked."""
+
+
+class WrongRecipient(TenancyError, PermissionDenied):
+    """The invitation was sent to another e-mail address than the user's."""
+
+
+class EmailNotVerified(TenancyError, PermissionDenied):
+    """The user's e-mail address is not verified, which a setting asks for."""
+
+
+class UserNotActive(TenancyError, PermissionDenied):
+    """The user is banned, switched off or deleted."""
+
+
+class OrganizationNotActive(TenancyError, ValueError):
+    """The organization is suspended or archived."""

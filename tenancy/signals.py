@@ -20,3 +20,19 @@ email_changed = Signal()
 
 email_verified = Signal()
 """Sent when a user has verified their address; ``user``."""
+# Of invitations. None of them carries the token, which only the caller gets.
+
+invitation_sent = Signal()
+"""Sent when somebody is invited; ``invitation`` (Invitation)."""
+
+invitation_renewed = Signal()
+"""Sent when a pending invitation got another token; ``invitation`` (Invitation)."""
+
+invitation_revoked = Signal()
+"""Sent when an invitation is taken back; ``invitation`` (Invitation)."""
+
+invitation_accepted = Signal()
+"""Sent when somebody accepts; ``invitation`` and ``membership`` (Membership)."""
+
+invitation_declined = Signal()
+"""Sent when an invitation is turned down; ``invitation`` (Invitation)."""

@@ -251,6 +251,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "CREATION",
         "FLUSH",
         "INVITATION_EXPIRY",
+        "INVITATION_BY_TOKEN",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
         "SEQUENCE_RESET",

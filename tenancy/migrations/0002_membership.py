@@ -1649,6 +1649,7 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("organization", "pending_email"),
                 name="tenancy_invitation_pending_once",
+                violation_error_code="pending",
                 violation_error_message="The address has a pending invitation.",
             ),
         ),

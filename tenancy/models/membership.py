@@ -6,13 +6,17 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from tenancy.context import require_organization
+from tenancy.exceptions import AlreadyMember
 from tenancy.fields import TenantForeignKey
+from tenancy.limits import require_seat
 from tenancy.managers import TenantManager
 from tenancy.models.role import Role
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.policies import OwnRowsPolicy
 from tenancy.querysets import TenantQuerySet
+from tenancy.transactions import find_alias, take_locks, verb
 
 
 class MembershipQuerySet(TenantQuerySet["Membership"]):
@@ -39,6 +43,31 @@ class MembershipManager(TenantManager["Membership"]):
     def for_user(self, user: Any) -> MembershipQuerySet:
         """Keep those of the user."""
         return MembershipQuerySet.for_user(self.get_queryset(), user)  # type: ignore[arg-type]  # as above
+
+    @verb
+    def add(self, *, user: Any, role: Any = None) -> Membership:
+        """Make a user a member of the scope's organization, or one again.
+
+        Args:
+            user (AbstractBaseUser): the user.
+            role (Role | None): a role of the organization; None for "member".
+        Raises:
+            AlreadyMember: the user is a live member.
+            SeatLimitReached: members and pending invitations fill the seats.
+        """
+        alias = find_alias(self)
+        organization_id = require_organization()
+        take_locks(alias, users=[user.pk], organizations=[organization_id])
+        found = self.using(alias).filter(user=user, organization=organization_id)
+        membership = found.first() or self.model(user=user)
+        if not membership._state.adding and membership.is_live:
+            raise AlreadyMember(
+                f"{str(user.pk)!r} is a live member. Use Membership.change_role()."
+            )
+        require_seat(organization_id, using=alias)
+        membership.role, membership.ended_at = role, None
+        membership.save(using=alias)
+        return membership
 
 
 class Membership(StampedModel, TenantModel):
