@@ -96,6 +96,8 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    BILLING_CUSTOMER = "tenancy: organization by a payment provider's customer"
+    PLAN_USE = "tenancy: whether any organization subscribes to a plan"
 
 
 class _Entry:
