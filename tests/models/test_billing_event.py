@@ -180,7 +180,7 @@ def test_apply_when_delivered_sixteen_times_applies_once(
     def deliver() -> str:
         event = _receive(seats=5)
         event.apply()
-        return event.status
+        return str(event.status)
 
     results = _run_at_once([deliver] * MANY)
 
@@ -200,7 +200,7 @@ def test_apply_when_out_of_order_at_once_keeps_newest(customer: Organization) ->
         # Two by two they have the same time, and the greater key of the two counts.
         event = _receive(f"evt_{number:02}", second=number // 2, seats=number + 1)
         event.apply()
-        return event.status
+        return str(event.status)
 
     results = _run_at_once(
         [lambda number=number: deliver(number) for number in reversed(range(MANY))]
@@ -279,13 +279,13 @@ def test_apply_when_connection_is_killed_is_applied_by_retry(
 def test_apply_when_failing_for_some_of_many_is_applied_once(
     customer: Organization,
 ) -> None:
-    """Of sixteen deliveries at once the first ones fail, and one of the next applies."""
+    """Of sixteen deliveries at once three fail, and one of the others applies."""
     _faults.extend(RuntimeError("busy") for _ in range(3))
 
     def deliver() -> str:
         event = _receive(seats=5)
         event.apply()
-        return event.status
+        return str(event.status)
 
     results = _run_at_once([deliver] * MANY)
 
@@ -300,7 +300,7 @@ def test_apply_when_failing_for_some_of_many_is_applied_once(
 def test_apply_when_customer_is_unknown_keeps_event(
     customer: Organization, key: str
 ) -> None:
-    """An event of nobody's customer fails, whatever its payload says of organizations."""
+    """An event of nobody's customer fails, whatever its payload says."""
     event = _receive(customer_id=key)
 
     with pytest.raises(UnknownBillingCustomer, match=f"billing customer {key!r}"):

@@ -10,6 +10,7 @@ import tenancy
 from tenancy.exceptions import PlanInUse, ScopeRequired
 from tenancy.limits import find_limit
 from tenancy.models import Organization, Plan, Subscription
+from tenancy.models.plan import PlanQuerySet
 
 pytestmark = pytest.mark.django_db
 
@@ -82,7 +83,7 @@ def test_active_keeps_offered_plans(team: Plan) -> None:
     Plan.objects.create(key="old", name="Old", is_active=False)
 
     assert list(Plan.objects.active()) == [team]
-    assert list(Plan.objects.filter(key="team").active()) == [team]
+    assert list(PlanQuerySet(Plan).active()) == [team]
 
 
 def test_delete_when_subscribed_is_refused(

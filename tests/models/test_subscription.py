@@ -33,7 +33,7 @@ from tenancy.models import (
     Subscription,
     User,
 )
-from tenancy.models.subscription import SubscriptionState
+from tenancy.models.subscription import SubscriptionQuerySet, SubscriptionState
 from tenancy.signals import (
     subscription_changed,
     subscription_ended,
@@ -140,7 +140,8 @@ def test_start_when_product_is_live_is_refused(
         Subscription.objects.start(plan=business)
 
         assert Subscription.objects.live().count() == 2
-        assert Subscription.objects.filter().ended().get().pk == subscription.pk
+        assert SubscriptionQuerySet(Subscription).ended().get().pk == subscription.pk
+        assert SubscriptionQuerySet(Subscription).live().count() == 2
         assert Subscription.objects.ended().count() == 1
 
 
