@@ -114,6 +114,8 @@ def receive(payload: bytes) -> BillingEvent:
         customer_id = _find_customer(event["data"]["object"])
         event_id, type = event["id"], event["type"]
         occurred_at = _to_time(event["created"])
+        if not (isinstance(event_id, str) and isinstance(type, str)):
+            raise TypeError("The event has no key, or no type.")
     except (
         AttributeError,
         KeyError,

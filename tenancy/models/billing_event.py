@@ -271,11 +271,11 @@ class BillingEvent(StampedModel):
 
     @verb
     def _keep_failure(self, error: str) -> None:
-        self._find_unsettled(find_alias(self)).update(
-            status=self.Status.FAILED,
-            attempts=F("attempts") + 1,
-            error=error,
-            updated_at=timezone.now(),
+        alias = find_alias(self)
+        # Another run may have applied it meanwhile, which this failure does not undo.
+        self._find_unsettled(alias).update(status=self.Status.FAILED, error=error)
+        type(self)._base_manager.using(alias).filter(pk=self.pk).update(
+            attempts=F("attempts") + 1, updated_at=timezone.now()
         )
 
     def _find_unsettled(self, alias: str) -> models.QuerySet[Any, Any]:
