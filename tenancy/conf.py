@@ -164,3 +164,23 @@ def invitation_requires_verified_email() -> bool:
         settings, "TENANCY_INVITATION_REQUIRES_VERIFIED_EMAIL", False
     )
     return is_required
+def billing_handlers() -> Sequence[str]:
+    """Return TENANCY_BILLING_HANDLERS, the modules that handle providers' events.
+
+    Type: a list of dotted paths. Default: empty. Each is imported before the first
+    event is applied, so that commands know the handlers as the web server does.
+    """
+    modules: Sequence[str] = getattr(settings, "TENANCY_BILLING_HANDLERS", ())
+    return modules
+
+
+def billing_secrets(provider: str) -> Sequence[str]:
+    """Return a provider's of TENANCY_BILLING_SECRETS, which sign its events.
+
+    Type: a dict of lists of str, by the provider's name. Default: empty, no event is
+    accepted. While a secret is being changed for another, both are named.
+    """
+    secrets: Mapping[str, Sequence[str]] = getattr(
+        settings, "TENANCY_BILLING_SECRETS", {}
+    )
+    return secrets.get(provider, ())

@@ -98,6 +98,8 @@ class LookUp(Enum):
     CREATION = "tenancy: creation of an organization with its owner and roles"
     INVITATION_EXPIRY = "tenancy: invitations past their time, by purge_expired"
     INVITATION_BY_TOKEN = "tenancy: invitation by its token, to answer it"
+    BILLING_CUSTOMER = "tenancy: organization by a payment provider's customer"
+    PLAN_USE = "tenancy: whether any organization subscribes to a plan"
 
 
 class _Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
 
 
 class TenancyError(Exception):
@@ -140,3 +140,55 @@ class UserNotActive(TenancyError, PermissionDenied):
 
 class OrganizationNotActive(TenancyError, ValueError):
     """The organization is suspended or archived."""
+# Billing.
+
+
+class AlreadySubscribed(TenancyError, ValueError):
+    """The organization has a live subscription to the product."""
+
+
+class TrialUsed(TenancyError, ValueError):
+    """The organization has had its trial."""
+
+
+class SubscriptionEnded(TenancyError, ValueError):
+    """The subscription has ended, and nothing of it changes any more."""
+
+
+class TransitionRefused(TenancyError, ValueError):
+    """The subscription cannot go from its present state into the one asked for."""
+
+
+class PlanRefused(TenancyError, ValueError):
+    """The plan is not offered, is unknown, or is another product's."""
+
+
+class PlanInUse(TenancyError, ValueError):
+    """Subscriptions refer to the plan, whose product stays what it is."""
+
+
+class SubscriptionConflict(TenancyError, ValueError):
+    """The provider's subscription is stored as another one."""
+
+
+class PaymentConflict(TenancyError, ValueError):
+    """The provider's payment is recorded with other values."""
+
+
+class BillingCustomerConflict(TenancyError, ValueError):
+    """The organization has another billing customer, or the customer is taken."""
+
+
+class UnknownBillingCustomer(TenancyError, LookupError):
+    """No organization has the customer that a provider's event names."""
+
+
+class BillingHandlerMissing(TenancyError, ImproperlyConfigured):
+    """Nothing is registered that applies a provider's events."""
+
+
+class InvalidSignature(TenancyError, BadRequest):
+    """A provider's event is not signed, or was signed too long ago.
+
+    It is a BadRequest, so that an uncaught one is answered with status 400.
+    """

@@ -36,3 +36,17 @@ invitation_accepted = Signal()
 
 invitation_declined = Signal()
 """Sent when an invitation is turned down; ``invitation`` (Invitation)."""
+subscription_started = Signal()
+"""Sent when a subscription is started; ``subscription``."""
+
+subscription_changed = Signal()
+"""Sent when a live subscription has changed; ``subscription``."""
+
+subscription_ended = Signal()
+"""Sent when a subscription has ended; ``subscription``."""
+
+purchase_recorded = Signal()
+"""Sent when a purchase is recorded, once for each; ``purchase``."""
+
+billing_event_applied = Signal()
+"""Sent when a provider's event has changed the state; ``billing_event``."""

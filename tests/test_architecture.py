@@ -15,12 +15,12 @@ ROOT = Path(tenancy.__file__).parent
 # From the ground up. A name is a module or a folder of the package.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "signals"),
-    ("context", "conf", "identifiers", "origin", "tokens"),
+    ("context", "conf", "currencies", "identifiers", "origin", "tokens"),
     ("backends",),
     ("predicates",),
     ("constraints", "policies", "querysets"),
     ("fields", "encryption", "operations", "texts"),
-    ("connections", "limits", "managers", "transactions"),
+    ("billing", "connections", "limits", "managers", "transactions"),
     ("models", "management", "migrations"),
     ("admin", "checks", "resolvers", "sites", "testing"),
     (

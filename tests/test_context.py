@@ -247,6 +247,7 @@ def test_unscoped_when_no_reason_raises(reason: Any, error: type[Exception]) -> 
 def test_look_ups_are_the_enumerated_ones() -> None:
     """The package goes unscoped by itself for these purposes, and no others."""
     assert {purpose.name for purpose in LookUp} == {
+        "BILLING_CUSTOMER",
         "CONSTRAINT_CHECK",
         "CREATION",
         "FLUSH",
@@ -254,6 +255,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "INVITATION_BY_TOKEN",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
+        "PLAN_USE",
         "SEQUENCE_RESET",
         "TEST_SERIALIZATION",
     }

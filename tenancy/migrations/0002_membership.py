@@ -106,6 +106,7 @@ class Migration(migrations.Migration):
                             ("received", "received"),
                             ("applied", "applied"),
                             ("outdated", "outdated"),
+                            ("ignored", "ignored"),
                             ("failed", "failed"),
                         ],
                         default="received",
@@ -148,7 +149,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(
                             (
                                 "status__in",
-                                ["received", "applied", "outdated", "failed"],
+                                [
+                                    "received",
+                                    "applied",
+                                    "outdated",
+                                    "ignored",
+                                    "failed",
+                                ],
                             )
                         ),
                         name="tenancy_billingevent_status_known",
@@ -164,7 +171,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(
-                                ("status__in", ["applied", "outdated"]),
+                                ("status__in", ["applied", "outdated", "ignored"]),
                                 ("settled_at__isnull", False),
                             ),
                             models.Q(
@@ -768,7 +775,14 @@ class Migration(migrations.Migration):
                         verbose_name="billing interval",
                     ),
                 ),
-                ("seats", models.PositiveIntegerField(default=1, verbose_name="seats")),
+                (
+                    "seats",
+                    models.PositiveIntegerField(
+                        default=1,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="seats",
+                    ),
+                ),
                 (
                     "current_period_start",
                     models.DateTimeField(verbose_name="period starts at"),
@@ -1476,7 +1490,10 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "amount",
-                    models.BigIntegerField(verbose_name="amount in minor units"),
+                    models.BigIntegerField(
+                        validators=[django.core.validators.MinValueValidator(0)],
+                        verbose_name="amount in minor units",
+                    ),
                 ),
                 (
                     "currency",
@@ -1786,6 +1803,7 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("organization", "live_product"),
                 name="tenancy_subscription_live_once",
+                violation_error_code="live_twice",
                 violation_error_message="The organization has a live subscription to that product.",
             ),
         ),
@@ -1837,6 +1855,8 @@ class Migration(migrations.Migration):
                     ("current_period_end__gt", models.F("current_period_start"))
                 ),
                 name="tenancy_subscription_period_ordered",
+                violation_error_code="period_order",
+                violation_error_message="The period ends after its start.",
             ),
         ),
         migrations.AddConstraint(
@@ -1852,6 +1872,21 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_subscription_trial_ordered",
+                violation_error_code="trial_order",
+                violation_error_message="A trial has a start, and ends after it.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "trialing"), _negated=True),
+                    ("trial_end__isnull", False),
+                    _connector="OR",
+                ),
+                name="tenancy_subscription_trial_dated",
+                violation_error_code="trial_date",
+                violation_error_message="What is on trial has the trial's end.",
             ),
         ),
         migrations.AddConstraint(
@@ -1872,6 +1907,8 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_subscription_end_dated",
+                violation_error_code="end_date",
+                violation_error_message="What has ended has the time of its end; what is live has none.",
             ),
         ),
         migrations.AddConstraint(
@@ -1886,6 +1923,8 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_subscription_cancel_ordered",
+                violation_error_code="cancel_order",
+                violation_error_message="It ends after it was canceled; the time of that is needed.",
             ),
         ),
         migrations.AddConstraint(
@@ -1898,6 +1937,8 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_subscription_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message="It has ended after it was canceled.",
             ),
         ),
         migrations.AddConstraint(
@@ -1925,6 +1966,8 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_subscription_provider_named",
+                violation_error_code="provider_name",
+                violation_error_message="A subscription at a provider has the provider's name.",
             ),
         ),
         migrations.AddConstraint(

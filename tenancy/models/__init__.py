@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenancy.models.account import Account
 from tenancy.models.audit_event import AuditEvent
+from tenancy.models.billing_customer import aset_billing_customer, set_billing_customer
 from tenancy.models.billing_event import BillingEvent
 from tenancy.models.invitation import Invitation
 from tenancy.models.lock import Lock
@@ -50,4 +51,6 @@ __all__ = [
     "User",
     "UserManager",
     "Verification",
+    "aset_billing_customer",
+    "set_billing_customer",
 ]
