@@ -99,3 +99,13 @@ def limits() -> Mapping[str, int | None]:
     """
     limits: Mapping[str, int | None] = getattr(settings, "TENANCY_LIMITS", {})
     return limits
+
+
+def reuse_slugs() -> bool:
+    """Return TENANCY_REUSE_SLUGS, whether a slug that is free again is given away.
+
+    Type: bool. Default: False: a slug that an organization has or had, be it archived
+    or deleted, is never another's, so that an old address leads to nobody else. True:
+    only the slugs of living organizations are taken.
+    """
+    return bool(getattr(settings, "TENANCY_REUSE_SLUGS", False))

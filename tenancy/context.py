@@ -96,6 +96,9 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    SLUG = "tenancy: organization by slug, and whether a slug is taken"
+    RESTORATION = "tenancy: archived organization, to restore it"
+    ERASURE = "tenancy: memberships and invitations of a user to be erased"
 
 
 class _Entry:

@@ -84,3 +84,18 @@ class PermissionNotHeld(TenancyError, PermissionDenied):
 
 class ImpersonationRefused(TenancyError, PermissionDenied):
     """Impersonation is not allowed here, or does not allow this."""
+
+
+# Of organizations and of what never changes.
+
+
+class TransitionRefused(TenancyError, ValueError):
+    """The organization's status does not lead to the one that is asked for."""
+
+
+class SubscriptionLive(TenancyError, ValueError):
+    """The organization is not deleted while it has a live subscription."""
+
+
+class ImmutableRow(TenancyError, ValueError):
+    """A row was to be changed, or deleted, that is written once."""
