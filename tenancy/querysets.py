@@ -500,8 +500,10 @@ def _require_same_scope(query: Query, other: Any) -> None:
         )
 
 
-class ImmutableRows(QuerySet[Any, Any]):
+class ImmutableRows:
     """The part of a queryset whose rows are written once."""
+
+    model: Any  # That of the queryset beside which this class is a base.
 
     def update(self, **kwargs: Any) -> int:
         """Refuse to change the rows.
@@ -532,7 +534,9 @@ class ImmutableRows(QuerySet[Any, Any]):
         # The fourth argument, counted from objs, is update_conflicts.
         if kwargs.get("update_conflicts") or any(args[3:4]):
             refuse_change(self.model)
-        return super().bulk_create(*args, **kwargs)
+        # The queryset beside which this class is a base.
+        rows: list[Any] = super().bulk_create(*args, **kwargs)  # type: ignore[misc]
+        return rows
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Refuse to delete the rows.

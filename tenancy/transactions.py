@@ -61,8 +61,8 @@ def find_alias(subject: Model | Manager[Any] | QuerySet[Any, Any]) -> str:
     """Return the database to which an instance, a manager or a queryset writes."""
     if isinstance(subject, Model):
         return router.db_for_write(type(subject), instance=subject)
-    # Manager.db is the alias for reads.
-    return subject._db or router.db_for_write(subject.model)
+    # Manager.db is the alias for reads. A queryset has "_db" too, unknown to the stubs.
+    return getattr(subject, "_db", None) or router.db_for_write(subject.model)
 
 
 def take_locks(alias: str, *, users: Any = (), organizations: Any = ()) -> None:

@@ -249,10 +249,13 @@ def test_look_ups_are_the_enumerated_ones() -> None:
     assert {purpose.name for purpose in LookUp} == {
         "CONSTRAINT_CHECK",
         "CREATION",
+        "ERASURE",
         "FLUSH",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
+        "RESTORATION",
         "SEQUENCE_RESET",
+        "SLUG",
         "TEST_SERIALIZATION",
     }
     with pytest.raises(ValueError, match="is not a valid LookUp"):

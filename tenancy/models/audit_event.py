@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from django.db import models
 from django.db.models import Q
@@ -29,9 +29,7 @@ class AuditEventQuerySet(ImmutableRows, TenantQuerySet["AuditEvent"]):
         )
 
     def by(self, user: Any) -> Self:
-        """Keep what the user, an instance or a key, did: as themselves, or in another's
-        name.
-        """
+        """Keep what the user did, an instance or a key, in another's name too."""
         key = str(getattr(user, "pk", user))
         return self.filter(Q(actor_key=key) | Q(impersonator_key=key))
 
@@ -43,11 +41,16 @@ class AuditEventManager(TenantManager["AuditEvent"]):
 
     def for_target(self, target: models.Model) -> AuditEventQuerySet:
         """Keep what was done on the row."""
-        return AuditEventQuerySet.for_target(self.get_queryset(), target)  # type: ignore[type-var]  # it is of _queryset_class
+        return self._rows().for_target(target)
 
     def by(self, user: Any) -> AuditEventQuerySet:
         """Keep what the user, an instance or a key, did."""
-        return AuditEventQuerySet.by(self.get_queryset(), user)  # type: ignore[type-var]  # as above
+        return self._rows().by(user)
+
+    def _rows(self) -> AuditEventQuerySet:
+        return cast(
+            "AuditEventQuerySet", self.get_queryset()
+        )  # it is of _queryset_class
 
     def record(
         self, action: str, target: models.Model | None = None, **details: Any

@@ -100,6 +100,8 @@ class OrganizationQuerySet(TenantQuerySet[M]):
             claimed = _claim(kept, alias)
             created = super().bulk_create(rows, batch_size, **kwargs)
             _slugs(alias).give(claimed)
+        for row in rows:
+            row._made_slug = ""
         return created
 
     @verb
@@ -124,7 +126,7 @@ class OrganizationManager(TenantManager[M]):
     _queryset_class = OrganizationQuerySet
 
     @verb
-    def create_with_owner(self, *, name: str, owner: Any, **fields: Any) -> M:
+    def create_with_owner(self, /, *, name: str, owner: Any, **fields: Any) -> M:
         """Create an organization, its built-in roles and its owner's membership.
 
         All of them, or none. It needs no scope: nobody is in the organization yet.
@@ -231,6 +233,8 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         ARCHIVED = "archived", _("archived")
 
     tenant_key = "pk"
+    # The slug that was made from the name, until it is saved.
+    _made_slug = ""
 
     name = models.CharField(_("name"), max_length=200)
     slug = ExactCharField(_("slug"), max_length=63, blank=True, validators=[SLUG])
@@ -331,6 +335,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
             claimed = _claim([self], alias)
             super().save_base(*args, **kwargs)
             _slugs(alias).give(claimed)
+        self._made_slug = ""
 
     save_base.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
 
@@ -499,7 +504,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
             ValidationError: it was not made from the name.
         """
         stem = self._stem()
-        if self.__dict__.get("_made_slug") != self.slug or self.slug != stem:
+        if self._made_slug != self.slug or self.slug != stem:
             raise ValidationError({"slug": _taken()})
         self.slug = self._made_slug = self._suffix(stem)
 
