@@ -15,7 +15,7 @@ from django.db.migrations import (
 from django.db.migrations.state import ProjectState
 
 import tenancy
-from tenancy.backends.enforcement import get_enforcement
+from tenancy.backends.enforcement import Fault, get_enforcement
 from tenancy.context import LookUp, look_up
 from tenancy.exceptions import ImmutableRow
 from tenancy.models import Organization, Purchase, SystemEvent
@@ -141,29 +141,57 @@ def test_rule_when_the_table_is_renamed_stays(state: ProjectState) -> None:
     assert change(gone)
 
 
-@pytest.mark.django_db
-def test_trigger_that_is_missing_or_changed_is_found() -> None:
-    """A dropped trigger is a fault, of a global table too, whose hint mends it."""
+def find_system_faults() -> list[Fault]:
     table = SystemEvent._meta.db_table
-    quote = connection.ops.quote_name
-    if connection.vendor == "postgresql":
-        drop = f"DROP TRIGGER tenancy_systemevent_immutable ON {quote(table)}"
-    else:
-        drop = "DROP TRIGGER tenancy_systemevent_immutable_update"
-    with look_up(LookUp.MIGRATION), connection.cursor() as cursor:
-        cursor.execute(drop)
-        found = [fault for fault in find_faults(connection) if fault.table == table]
-        (fault,) = found
-        assert "is missing" in fault.message
-        for statement in fault.hint.removeprefix("Run: ").split("$tenancy$;"):
-            text = statement.strip().removesuffix(";")
-            cursor.execute(
-                text
-                if "CREATE TRIGGER" in text or "OR REPLACE" in text
-                else f"{text}$tenancy$"
-            )
+    return [fault for fault in find_faults(connection) if fault.table == table]
 
-    assert not [fault for fault in find_faults(connection) if fault.table == table]
+
+def execute(*statements: str) -> None:
+    with look_up(LookUp.MIGRATION), connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_trigger_that_is_missing_or_differs_is_found(transactional_db: None) -> None:
+    """A dropped or weakened trigger is a fault, of a global table too.
+
+    What the hint says mends it.
+    """
+    name, table = "tenancy_systemevent_immutable", "tenancy_systemevent"
+    if get_enforcement(connection).hides_rows:
+        drop = f"DROP TRIGGER {name} ON {table}"
+        weaken = f"ALTER TABLE {table} DISABLE TRIGGER {name}"
+    else:
+        drop = f"DROP TRIGGER {name}_update"
+        (create,) = mend_of(find_missing(drop))
+        weaken = create.replace("BEFORE UPDATE", "BEFORE DELETE")
+
+    try:
+        assert "is missing" in find_missing(drop).message
+        execute(*mend_of(find_system_faults()[0]))
+        assert find_system_faults() == []
+        if not get_enforcement(connection).hides_rows:
+            execute(drop)
+        execute(weaken)
+        assert "differs" in find_system_faults()[0].message
+    finally:
+        execute(*(text for fault in find_system_faults() for text in mend_of(fault)))
+    assert find_system_faults() == []
+
+
+def find_missing(drop: str) -> Fault:
+    """Drop the trigger where it is, and return the fault that is found."""
+    if not find_system_faults():
+        execute(drop)
+    (fault,) = find_system_faults()
+    return fault
+
+
+def mend_of(fault: Fault) -> list[str]:
+    """Return the statements of a hint; a body has semicolons of its own."""
+    text = fault.hint.removeprefix("Run: ").removesuffix(";")
+    first, separator, last = text.rpartition("; CREATE ")
+    return [first, f"CREATE {last}"] if separator else [text]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,6 +43,7 @@ from tenancy.models import (
     Team,
     User,
 )
+from tenancy.transactions import take_locks
 
 pytestmark = pytest.mark.django_db
 
@@ -654,6 +657,45 @@ def test_deletion_at_once_with_new_rows_is_whole(
 
     assert sum(bool(count) for count in results) == 1
     assert SystemEvent.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deletion_waits_for_a_subscription_that_starts(acme: Organization) -> None:
+    """A subscription that starts under the lock is seen by the deletion that waits."""
+    is_held = threading.Event()
+
+    def start() -> None:
+        with transaction.atomic(), tenancy.unscoped("start"):
+            take_locks("default", organizations=[acme.pk])
+            is_held.set()
+            time.sleep(0.3)
+            subscribe(acme)
+
+    def delete() -> None:
+        is_held.wait()
+        with tenancy.unscoped("delete"):
+            Organization.objects.filter(pk=acme.pk).delete()
+
+    results = _run_at_once([start, delete])
+
+    assert results[0] is None
+    assert isinstance(results[1], SubscriptionLive)
+    assert read(acme) == acme
+
+
+@pytest.mark.django_db(transaction=True)
+def test_slug_when_renamed_to_at_once_is_one_organizations(alice: User) -> None:
+    """Of eight that change to one slug at once one has it, and keeps its former too."""
+    rows = [
+        Organization.objects.create_with_owner(name=f"Acme {number}", owner=alice)
+        for number in range(8)
+    ]
+
+    results = _run_at_once([partial(rename, row, "wanted") for row in rows])
+
+    assert sum(isinstance(one, ValidationError) for one in results) == 7
+    assert results.count(None) == 1
+    assert OrganizationSlug.objects.count() == 9
 
 
 def test_deletion_reserves_a_slug_that_had_no_row(acme: Organization) -> None:
