@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
 from django.db.models import Exists, Field, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.context import current_scope, scope
-from tenancy.models import Membership, Organization, Role, User
+from tenancy.exceptions import TransitionRefused
+from tenancy.models import (
+    Membership,
+    Organization,
+    Role,
+    Subscription,
+    SystemEvent,
+    User,
+)
 from tenancy.predicates import tenant_field
 from tenancy.sites import View, render_in_scope
 
@@ -239,12 +248,67 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 class OrganizationAdmin(ScopedAdmin):
-    """The admin of organizations."""
+    """The admin of organizations; actions, not the form, change their status."""
 
     list_display = ("name", "slug", "status", "created_at")
     list_filter = ("status",)
     search_fields = ("name", "slug")
-    readonly_fields = ("id", "created_at", "updated_at")
+    readonly_fields = ("id", "status", "created_at", "updated_at")
+    actions = ("suspend", "reactivate", "archive", "restore")
+
+    @admin.action(description=_("Suspend"), permissions=["lifecycle"])
+    def suspend(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Suspend the chosen organizations."""
+        self._run(request, queryset, "suspend", reason="admin")
+
+    @admin.action(description=_("Reactivate"), permissions=["lifecycle"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Reactivate the chosen organizations."""
+        self._run(request, queryset, "reactivate")
+
+    @admin.action(description=_("Archive"), permissions=["lifecycle"])
+    def archive(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Archive the chosen organizations."""
+        self._run(request, queryset, "archive")
+
+    @admin.action(description=_("Restore"), permissions=["lifecycle"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Restore the chosen organizations."""
+        self._run(request, queryset, "restore")
+
+    def has_lifecycle_permission(self, request: HttpRequest) -> bool:
+        """Let superusers change the status of organizations."""
+        return _is_superuser(request) and self.has_change_permission(request)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what goes, and live subscriptions as what keeps it from going."""
+        deleted, count, needed, kept = super().get_deleted_objects(objs, request)
+        live = Subscription.objects.filter(
+            organization__in=[row.pk for row in objs], live_product__isnull=False
+        )
+        return deleted, count, needed, [*kept, *map(str, live.select_related("plan"))]
+
+    def _in_row_scope(
+        self, request: HttpRequest, object_id: str | None, view: View, **kwargs: Any
+    ) -> Any:
+        """Call the view in the organization, or unscoped where nobody can enter it."""
+        if object_id is not None and is_unscoped():
+            row = self.get_object(request, object_id)
+            if row is not None and row.status == row.Status.ARCHIVED:
+                return view(request, object_id, **kwargs)
+        return super()._in_row_scope(request, object_id, view, **kwargs)
+
+    def _run(
+        self, request: HttpRequest, queryset: QuerySet[Any], verb: str, **kwargs: Any
+    ) -> None:
+        for organization in list(queryset):
+            try:
+                getattr(organization, verb)(**kwargs)
+            except (TransitionRefused, ValidationError) as error:
+                text = " ".join(getattr(error, "messages", [str(error)]))
+                self.message_user(request, f"{organization}: {text}", messages.ERROR)
+            else:
+                self.message_user(request, _("Done: %s.") % organization)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let those add organizations who work over all of them."""
@@ -278,8 +342,48 @@ class RoleAdmin(TenantAdmin):
     readonly_fields = ("created_at", "updated_at")
 
 
+class SystemEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """The trail of the whole system, which superusers read and nobody changes."""
+
+    list_display = ("occurred_at", "action", "subject_type", "subject_key", "reason")
+    list_filter = ("action",)
+    search_fields = ("=subject_key", "=actor_key")
+    readonly_fields = (
+        "occurred_at",
+        "action",
+        "actor_key",
+        "impersonator_key",
+        "ip_address",
+        "reason",
+        "subject_type",
+        "subject_key",
+        "details",
+    )
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Show it to superusers."""
+        return _is_superuser(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let superusers read it."""
+        return _is_superuser(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let nobody write by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody change what is written once."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody delete what is written once."""
+        return False
+
+
 # A model that another one takes the place of is not registered.
 admin.site.register(User, UserAdmin)
 admin.site.register(Organization, OrganizationAdmin)
 admin.site.register(Membership, MembershipAdmin)
 admin.site.register(Role, RoleAdmin)
+admin.site.register(SystemEvent, SystemEventAdmin)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.conf import settings
@@ -184,3 +183,11 @@ def billing_secrets(provider: str) -> Sequence[str]:
         settings, "TENANCY_BILLING_SECRETS", {}
     )
     return secrets.get(provider, ())
+def reuse_slugs() -> bool:
+    """Return TENANCY_REUSE_SLUGS, whether a slug that is free again is given away.
+
+    Type: bool. Default: False: a slug that an organization has or had, be it archived
+    or deleted, is never another's, so that an old address leads to nobody else. True:
+    only the slugs of living organizations are taken.
+    """
+    return bool(getattr(settings, "TENANCY_REUSE_SLUGS", False))

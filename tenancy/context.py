@@ -100,6 +100,9 @@ class LookUp(Enum):
     INVITATION_BY_TOKEN = "tenancy: invitation by its token, to answer it"
     BILLING_CUSTOMER = "tenancy: organization by a payment provider's customer"
     PLAN_USE = "tenancy: whether any organization subscribes to a plan"
+    SLUG = "tenancy: organization by slug, and whether a slug is taken"
+    RESTORATION = "tenancy: archived organization, to restore it"
+    ERASURE = "tenancy: memberships and invitations of a user to be erased"
 
 
 class _Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied
+from django.db import IntegrityError
 
 
 class TenancyError(Exception):
@@ -192,3 +193,16 @@ class InvalidSignature(TenancyError, BadRequest):
 
     It is a BadRequest, so that an uncaught one is answered with status 400.
     """
+# Of organizations and of what never changes.
+
+
+class TransitionRefused(TenancyError, ValueError):
+    """The organization's status does not lead to the one that is asked for."""
+
+
+class SubscriptionLive(TenancyError, ValueError):
+    """The organization is not deleted while it has a live subscription."""
+
+
+class ImmutableRow(TenancyError, IntegrityError):
+    """A row was to be changed, or deleted, that is written once."""

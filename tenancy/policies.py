@@ -581,6 +581,44 @@ class OwnRowsPolicy(Policy):
         return enforcement.remove_own_rows(editor, self.name, own)
 
 
+class Immutable(Policy):
+    """Rows are written once: the database refuses each UPDATE, in every scope.
+
+    A DELETE it lets pass, since the rows of an organization go with it; the models
+    refuse that, by ImmutableModel and ImmutableRows.
+
+    Args:
+        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
+        version (int): which SQL, pinned by the migration.
+    """
+
+    def validate(
+        self,
+        model: type[Model],
+        instance: Model,
+        exclude: Iterable[str] | None = None,
+        using: str = DEFAULT_DB_ALIAS,
+    ) -> None:
+        """Accept every instance: saving is what is refused."""
+
+    def find_faults(
+        self, model: type[Model], enforcement: Enforcement
+    ) -> Iterable[Fault]:
+        """Return how what refuses the UPDATE differs."""
+        return enforcement.find_immutability_faults(self.name, _key_columns(model))
+
+    def _create(
+        self, model: type[Model], editor: BaseDatabaseSchemaEditor
+    ) -> str | None:
+        enforcement = get_enforcement(editor.connection)
+        enforcement.add_immutability(editor, self.name, _key_columns(model))
+        return None
+
+    def _remove(self, model: type[Model], editor: BaseDatabaseSchemaEditor) -> str:
+        enforcement = get_enforcement(editor.connection)
+        return enforcement.remove_immutability(editor, self.name, _key_columns(model))
+
+
 def find_faults(connection: BaseDatabaseWrapper) -> list[Fault]:
     """Return every difference between a database and what the models promise.
 
@@ -589,7 +627,7 @@ def find_faults(connection: BaseDatabaseWrapper) -> list[Fault]:
     enforcement = get_enforcement(connection)
     faults: list[Fault] = []
     models = find_protected_models(connection)
-    for model in models:
+    for model in [*models, *_find_global_models(connection)]:
         for constraint in model._meta.constraints:
             if isinstance(constraint, Policy):
                 faults.extend(constraint.find_faults(model, enforcement))
@@ -626,6 +664,24 @@ def find_protected_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:
         model
         for _table, model in sorted(protected_tables().items())
         if router.allow_migrate_model(connection.alias, model)
+        and model._meta.can_migrate(connection)
+    ]
+
+
+def _find_global_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:
+    """Return the models of no organization that have a policy, by table."""
+    protected = protected_tables()
+    models = {
+        model._meta.db_table.lower(): model
+        for model in apps.get_models(include_auto_created=True)
+        if any(isinstance(one, Policy) for one in model._meta.constraints)
+        and not model._meta.proxy
+    }
+    return [
+        model
+        for table, model in sorted(models.items())
+        if table not in protected
+        and router.allow_migrate_model(connection.alias, model)
         and model._meta.can_migrate(connection)
     ]
 
@@ -745,6 +801,10 @@ def _require_field(model: type[Model]) -> Field[Any, Any]:
     field = tenant_field(model)
     assert field is not None
     return field
+
+
+def _key_columns(model: type[Model]) -> TableColumns:
+    return TableColumns(model._meta.db_table, [column_of(model._meta.pk)])
 
 
 def _rows_of(model: type[Model], name: str) -> Rows:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import CO_OPTIMIZED
 from types import FrameType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
 from django.db.models.query import EmptyQuerySet, RawQuerySet
@@ -16,7 +16,7 @@ from django.db.models.sql import Query, UpdateQuery
 from django.db.models.sql.where import AND, WhereNode
 
 from tenancy.context import Scope, current_scope, require_scope
-from tenancy.exceptions import CrossOrganization
+from tenancy.exceptions import CrossOrganization, ImmutableRow
 from tenancy.predicates import InScope, protected_tables, tenant_field
 
 M = TypeVar("M", bound=Model, covariant=True)
@@ -498,3 +498,65 @@ def _require_same_scope(query: Query, other: Any) -> None:
             f"A queryset that was made in {one.made_in} was combined with one that was "
             f"made in {two.made_in}. Build both in the scope that runs them."
         )
+
+
+class ImmutableRows:
+    """The part of a queryset whose rows are written once."""
+
+    model: Any  # That of the queryset beside which this class is a base.
+
+    def update(self, **kwargs: Any) -> int:
+        """Refuse to change the rows.
+
+        Raises:
+            ImmutableRow: always.
+        """
+        refuse_change(self.model)
+
+    update.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> int:
+        """Refuse to change the rows.
+
+        Raises:
+            ImmutableRow: always.
+        """
+        refuse_change(self.model)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Insert the rows.
+
+        Raises:
+            ImmutableRow: rows that are there would be changed.
+        """
+        # The fourth argument, counted from objs, is update_conflicts.
+        if kwargs.get("update_conflicts") or any(args[3:4]):
+            refuse_change(self.model)
+        # The queryset beside which this class is a base.
+        rows: list[Any] = super().bulk_create(*args, **kwargs)  # type: ignore[misc]
+        return rows
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Refuse to delete the rows.
+
+        Raises:
+            ImmutableRow: always.
+        """
+        refuse_change(self.model)
+
+    delete.alters_data = True  # type: ignore[attr-defined]  # as above
+    delete.queryset_only = True  # type: ignore[attr-defined]  # as above
+
+
+def refuse_change(model: type[Model]) -> NoReturn:
+    """Refuse to change or delete a row that is written once.
+
+    Raises:
+        ImmutableRow: always.
+    """
+    raise ImmutableRow(
+        f"A {model.__name__} was to be changed or deleted, and is written once. Write "
+        "another one."
+    )

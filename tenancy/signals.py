@@ -50,3 +50,25 @@ purchase_recorded = Signal()
 
 billing_event_applied = Signal()
 """Sent when a provider's event has changed the state; ``billing_event``."""
+# Of organizations and erased users.
+
+organization_created = Signal()
+"""Sent when an organization was made; ``organization``, and ``owner`` (the user)."""
+
+organization_suspended = Signal()
+"""Sent when an organization was suspended; ``organization``, ``reason`` (str)."""
+
+organization_reactivated = Signal()
+"""Sent when a suspended organization was made active again; ``organization``."""
+
+organization_archived = Signal()
+"""Sent when an organization was archived; ``organization``."""
+
+organization_restored = Signal()
+"""Sent when an archived organization was restored; ``organization``."""
+
+organization_deleted = Signal()
+"""Sent when an organization was deleted; its ``key`` and its ``slug``."""
+
+user_erased = Signal()
+"""Sent when a user was erased by erase_user(); the ``key`` they had."""

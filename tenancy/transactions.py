@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.apps import apps
 from django.db import OperationalError, connections, router, transaction
-from django.db.models import Manager, Model
+from django.db.models import Manager, Model, QuerySet
 from django.dispatch import Signal
 
 from tenancy.backends.enforcement import get_enforcement
@@ -18,7 +18,7 @@ from tenancy.context import bind
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound="Model | Manager[Any]")
+S = TypeVar("S", bound="Model | Manager[Any] | QuerySet[Any, Any]")
 
 ATTEMPTS = 5
 """How often a verb is run that others' transactions got in the way of."""
@@ -57,12 +57,12 @@ def verb(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
     return run
 
 
-def find_alias(subject: Model | Manager[Any]) -> str:
-    """Return the database to which a model's instance or its manager writes."""
+def find_alias(subject: Model | Manager[Any] | QuerySet[Any, Any]) -> str:
+    """Return the database to which an instance, a manager or a queryset writes."""
     if isinstance(subject, Model):
         return router.db_for_write(type(subject), instance=subject)
-    # Manager.db is the alias for reads.
-    return subject._db or router.db_for_write(subject.model)
+    # Manager.db is the alias for reads. A queryset has "_db" too, unknown to the stubs.
+    return getattr(subject, "_db", None) or router.db_for_write(subject.model)
 
 
 def take_locks(alias: str, *, users: Any = (), organizations: Any = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +12,20 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import path
+from django.utils import timezone
 from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Project, Task
-from tenancy.models import Membership, Organization, Role, User
+from tenancy.models import (
+    Membership,
+    Organization,
+    Plan,
+    Role,
+    Subscription,
+    SystemEvent,
+    User,
+)
 from tenancy.sites import TenantAdminSite
 
 site = TenantAdminSite()
@@ -392,3 +402,84 @@ def test_action_leaves_other_rows_alone(
 
     with tenancy.unscoped("what is left"):
         assert [task.pk for task in Task.objects.all()] == [theirs.pk]
+
+
+# Organizations
+
+
+def act(client: Client, action: str, organization: Organization, **more: str) -> Any:
+    """Run an action of the list on an organization, as a browser does."""
+    chosen = {"action": action, "_selected_action": [organization.pk], **more}
+    return client.post("/admin/tenancy/organization/", chosen, follow=True)
+
+
+def test_actions_lead_an_organization_through_its_life(
+    superuser: Client, acme: Organization
+) -> None:
+    """Actions change the status, an archived one's page opens, and errors are told."""
+    for action, status in (
+        ("suspend", "suspended"),
+        ("reactivate", "active"),
+        ("archive", "archived"),
+    ):
+        assert "Done: Acme." in text(act(superuser, action, acme))
+        with tenancy.unscoped("read the status"):
+            assert Organization.objects.get().status == status
+    assert "is archived" in text(act(superuser, "suspend", acme))
+    address = f"/admin/tenancy/organization/{acme.pk}/change/"
+    assert superuser.get(address).status_code == 200
+    assert "Done: Acme." in text(act(superuser, "restore", acme))
+
+
+def test_actions_are_for_superusers(staff: Client, acme: Organization) -> None:
+    """Staff of an organization do not change its status."""
+    act(staff, "archive", acme)
+
+    with tenancy.scope(acme):
+        assert Organization.objects.get().status == "active"
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_deletion_of_an_organization_waits_for_its_subscription(
+    superuser: Client, acme: Organization, is_archived: bool
+) -> None:
+    """Neither the page nor the action deletes it while a subscription is live."""
+    now = timezone.now()
+    with tenancy.scope(acme):
+        subscription = Subscription.objects.create(
+            plan=Plan.objects.create(key="pro", name="Pro plan", product="app"),
+            product="app",
+            status="active",
+            current_period_start=now,
+            current_period_end=now + timedelta(1),
+        )
+        if is_archived:
+            acme.archive()
+    address = f"/admin/tenancy/organization/{acme.pk}/delete/"
+
+    assert "Pro plan" in text(superuser.post(address, {"post": "yes"}))
+    assert "Pro plan" in text(act(superuser, "delete_selected", acme, post="yes"))
+    with tenancy.unscoped("end the subscription"):
+        assert Organization.objects.exists()
+        subscription.status, subscription.ended_at = "canceled", now
+        subscription.save()
+    superuser.post(address, {"post": "yes"})
+
+    with tenancy.unscoped("what is left"):
+        assert not Organization.objects.exists()
+    assert SystemEvent.objects.get().action == "organization.deleted"
+
+
+def test_system_events_are_for_superusers_to_read(
+    superuser: Client, staff: Client
+) -> None:
+    """Superusers read the system's trail, staff do not, and nobody changes it."""
+    event = SystemEvent.objects.record("user.banned", reason="spam")
+    address = f"/admin/tenancy/systemevent/{event.pk}/"
+
+    assert "spam" in text(superuser.get("/admin/tenancy/systemevent/"))
+    assert "spam" in text(superuser.get(f"{address}change/"))
+    assert superuser.post(f"{address}change/", {"reason": "x"}).status_code == 403
+    assert superuser.post(f"{address}delete/", {"post": "yes"}).status_code == 403
+    assert superuser.get("/admin/tenancy/systemevent/add/").status_code == 403
+    assert staff.get("/admin/tenancy/systemevent/").status_code == 403

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("fields", "encryption", "operations", "texts"),
     ("billing", "connections", "limits", "managers", "transactions"),
     ("models", "management", "migrations"),
-    ("admin", "checks", "resolvers", "sites", "testing"),
+    ("admin", "checks", "erasure", "resolvers", "sites", "testing"),
     (
         "apps",
         "auth",

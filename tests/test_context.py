@@ -250,13 +250,16 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "BILLING_CUSTOMER",
         "CONSTRAINT_CHECK",
         "CREATION",
+        "ERASURE",
         "FLUSH",
         "INVITATION_EXPIRY",
         "INVITATION_BY_TOKEN",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
         "PLAN_USE",
+        "RESTORATION",
         "SEQUENCE_RESET",
+        "SLUG",
         "TEST_SERIALIZATION",
     }
     with pytest.raises(ValueError, match="is not a valid LookUp"):

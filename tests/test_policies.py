@@ -18,6 +18,7 @@ from tenancy.exceptions import CrossOrganization, UnsupportedDatabase
 from tenancy.fields import OrganizationForeignKey, TenantForeignKey
 from tenancy.models import Membership, Organization, User
 from tenancy.policies import (
+    Immutable,
     OrganizationPolicy,
     OwnRowsPolicy,
     SameOrganization,
@@ -71,6 +72,7 @@ def drop_tables() -> None:
         parent,
         SameOrganization(field="a", to="b.c", name="d", deferred=True),
         OwnRowsPolicy(name="own"),
+        Immutable(name="once"),
     ],
 )
 def test_policy_when_deconstructed_can_be_made_again(constraint: Any) -> None:

@@ -14,7 +14,7 @@ from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
 from tenancy import conf
-from tenancy.backends.enforcement import Enforcement, get_enforcement
+from tenancy.backends.enforcement import IMMUTABLE, Enforcement, get_enforcement
 from tenancy.backends.guard import (
     PLAIN_FUNCTIONS,
     Guard,
@@ -25,7 +25,12 @@ from tenancy.backends.guard import (
 from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import Dialect, words_of
 from tenancy.context import Scope, current_scope, require_scope
-from tenancy.exceptions import CrossOrganization, RawSQLRefused, UnsupportedDatabase
+from tenancy.exceptions import (
+    CrossOrganization,
+    ImmutableRow,
+    RawSQLRefused,
+    UnsupportedDatabase,
+)
 
 REMEMBERED_SCOPES = 1_000
 
@@ -221,7 +226,13 @@ class Backend:
 
         Raises:
             CrossOrganization: the error is one.
+            ImmutableRow: a row that is written once was to be changed.
         """
+        if IMMUTABLE in str(error):
+            raise ImmutableRow(
+                "The database refused to change a row that is written once. Write "
+                "another one."
+            ) from error
         scope = current_scope()
         if scope is not None and scope.is_unscoped:
             return

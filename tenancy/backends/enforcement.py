@@ -29,6 +29,9 @@ NOTHING = "SELECT 1"
 REFUSAL = "tenancy: a row of another organization, or no active scope"
 """The text of a trigger's refusal; never data."""
 
+IMMUTABLE = "a row that is written once was to be changed (tenancy)"
+"""The text of the refusal to change a row that never changes."""
+
 TRIGGER_EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 PREFIX = "tenancy_"
@@ -316,6 +319,25 @@ class Enforcement:
         """Withdraw it; return the last statement."""
         return NOTHING
 
+    def add_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> None:
+        """Defer the trigger that refuses to change a table's rows.
+
+        Args:
+            columns (TableColumns): the table, and its primary key's column.
+        """
+        for write in (self._write_drop_immutable, self._write_immutable):
+            editor.deferred_sql.append(
+                Rule(name, partial(write, name), columns=columns)
+            )
+
+    def remove_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> str:
+        """Withdraw it; return the last statement."""
+        raise NotImplementedError
+
     def find_key_column(self, key: Relation) -> str | None:
         """Return the target's organization column of a key that is in the database.
 
@@ -370,6 +392,23 @@ class Enforcement:
     ) -> Iterable[Fault]:
         """Return how the policies of a user's own rows differ."""
         return []
+
+    def find_immutability_faults(
+        self, name: str, columns: TableColumns
+    ) -> Iterable[Fault]:
+        """Return how the trigger that refuses to change rows differs."""
+        table = columns.table
+        wanted = self.free_trigger_name(name, "UPDATE", table)
+        create = self.immutable_sql(wanted, columns)
+        found = self.find_all_triggers(table)
+        body = squeeze(self.trigger_body(create))
+        if body in {squeeze(one) for one in found.values()}:
+            return
+        drop = f"DROP TRIGGER {self.quote(wanted)}; " if wanted in found else ""
+        what = "differs from the one declared" if drop else "is missing"
+        yield Fault(
+            table, "trigger", f"The trigger '{wanted}' {what}.", f"Run: {drop}{create};"
+        )
 
     def find_other_faults(
         self,
@@ -469,8 +508,30 @@ class Enforcement:
         """Return the names of the schema's triggers, with their tables."""
         raise NotImplementedError
 
-    def find_triggers(self, table: str) -> dict[str, str]:
+    def find_all_triggers(self, table: str) -> dict[str, str]:
         """Return the package's triggers of a table: their names and bodies."""
+        raise NotImplementedError
+
+    def find_triggers(self, table: str) -> dict[str, str]:
+        """Return the triggers of a table's policy: their names and bodies."""
+        return {
+            name: body
+            for name, body in self.find_all_triggers(table).items()
+            if IMMUTABLE not in body
+        }
+
+    def _write_drop_immutable(self, name: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
+        if wanted not in self.find_all_triggers(columns.table):
+            return NOTHING
+        return f"DROP TRIGGER {self.quote(wanted)}"
+
+    def _write_immutable(self, name: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
+        return self.immutable_sql(wanted, columns)
+
+    def immutable_sql(self, name: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an UPDATE."""
         raise NotImplementedError
 
     def trigger_sql(self, name: str, event: str, columns: TableColumns) -> str:

@@ -83,6 +83,7 @@ class Migration(migrations.Migration):
                             ("archived", "archived"),
                         ],
                         default="active",
+                        editable=False,
                         max_length=16,
                         verbose_name="status",
                     ),

@@ -905,6 +905,109 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="SystemEvent",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "occurred_at",
+                    models.DateTimeField(
+                        db_index=True,
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="occurred at",
+                    ),
+                ),
+                (
+                    "action",
+                    tenancy.texts.ExactCharField(
+                        editable=False, max_length=100, verbose_name="action"
+                    ),
+                ),
+                (
+                    "actor_key",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        editable=False,
+                        max_length=64,
+                        verbose_name="key of who acted",
+                    ),
+                ),
+                (
+                    "impersonator_key",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        editable=False,
+                        max_length=64,
+                        verbose_name="key of who impersonated",
+                    ),
+                ),
+                (
+                    "ip_address",
+                    models.GenericIPAddressField(
+                        editable=False, null=True, verbose_name="IP address"
+                    ),
+                ),
+                (
+                    "reason",
+                    models.TextField(blank=True, editable=False, verbose_name="reason"),
+                ),
+                (
+                    "subject_type",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        editable=False,
+                        max_length=100,
+                        verbose_name="kind of subject",
+                    ),
+                ),
+                (
+                    "subject_key",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        editable=False,
+                        max_length=64,
+                        verbose_name="key of the subject",
+                    ),
+                ),
+                (
+                    "details",
+                    models.JSONField(
+                        default=dict, editable=False, verbose_name="details"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "system event",
+                "verbose_name_plural": "system events",
+                "ordering": ["-occurred_at"],
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(
+                        fields=["subject_type", "subject_key"],
+                        name="tenancy_systemevent_subject",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("action", ""), _negated=True),
+                        name="tenancy_systemevent_action",
+                    ),
+                    tenancy.policies.Immutable(
+                        name="tenancy_systemevent_immutable", version=1
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Team",
             fields=[
                 (
@@ -1379,6 +1482,9 @@ class Migration(migrations.Migration):
                         condition=models.Q(("action", ""), _negated=True),
                         name="tenancy_auditevent_action",
                     ),
+                    tenancy.policies.Immutable(
+                        name="tenancy_auditevent_immutable", version=1
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_auditevent_f7b904",
@@ -1557,6 +1663,9 @@ class Migration(migrations.Migration):
                             models.Q(("provider_payment_id", ""), _negated=True),
                         ),
                         name="tenancy_purchase_provider_named",
+                    ),
+                    tenancy.policies.Immutable(
+                        name="tenancy_purchase_immutable", version=1
                     ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",

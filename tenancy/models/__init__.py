@@ -21,6 +21,7 @@ from tenancy.models.role import Role
 from tenancy.models.session import Session
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.subscription import Subscription
+from tenancy.models.system_event import SystemEvent
 from tenancy.models.team import Team
 from tenancy.models.team_membership import TeamMembership
 from tenancy.models.tenant_model import TenantModel
@@ -45,6 +46,7 @@ __all__ = [
     "Session",
     "StampedModel",
     "Subscription",
+    "SystemEvent",
     "Team",
     "TeamMembership",
     "TenantModel",

@@ -1,22 +1,56 @@
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenancy.context import current_scope
+from tenancy import conf
+from tenancy.context import Scope, current_scope
 from tenancy.identifiers import make_id
 from tenancy.managers import TenantManager
+from tenancy.models.immutable_model import ImmutableModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.origin import current_origin
+from tenancy.policies import Immutable
+from tenancy.querysets import ImmutableRows, TenantQuerySet
 from tenancy.texts import ExactCharField
+
+
+class AuditEventQuerySet(ImmutableRows, TenantQuerySet["AuditEvent"]):
+    """Events of the scope's organization."""
+
+    def for_target(self, target: models.Model) -> Self:
+        """Keep what was done on the row."""
+        return self.filter(
+            target_type=target._meta.label_lower, target_key=str(target.pk)
+        )
+
+    def by(self, user: Any) -> Self:
+        """Keep what the user did, an instance or a key, in another's name too."""
+        key = str(getattr(user, "pk", user))
+        return self.filter(Q(actor_key=key) | Q(impersonator_key=key))
 
 
 class AuditEventManager(TenantManager["AuditEvent"]):
     """The manager of the audit trail."""
+
+    _queryset_class = AuditEventQuerySet
+
+    def for_target(self, target: models.Model) -> AuditEventQuerySet:
+        """Keep what was done on the row."""
+        return self._rows().for_target(target)
+
+    def by(self, user: Any) -> AuditEventQuerySet:
+        """Keep what the user, an instance or a key, did."""
+        return self._rows().by(user)
+
+    def _rows(self) -> AuditEventQuerySet:
+        return cast(
+            "AuditEventQuerySet", self.get_queryset()
+        )  # it is of _queryset_class
 
     def record(
         self, action: str, target: models.Model | None = None, **details: Any
@@ -26,19 +60,32 @@ class AuditEventManager(TenantManager["AuditEvent"]):
         Args:
             action (str): what was done, as "membership.role_changed".
             target (Model | None): the row on which it was done; its organization is
-                the event's, or the scope's.
+                the event's, or the scope's. An organization is its own.
             **details: values that JSON can hold; never a secret.
         Raises:
             ScopeRequired: no scope is active.
         """
-        scope, origin = current_scope(), current_origin()
-        organization = getattr(target, "organization_id", None)
+        return self.record_as(current_scope(), action, target, **details)
+
+    def record_as(
+        self,
+        scope: Scope | None,
+        action: str,
+        target: models.Model | None = None,
+        **details: Any,
+    ) -> AuditEvent:
+        """Write down what was done by who acts in another scope. See record()."""
+        origin = current_origin()
+        is_organization = target is not None and _is_organization(type(target))
+        organization = getattr(
+            target, "pk" if is_organization else "organization_id", None
+        )
         event = self.model(
             action=action,
             actor_key=_key_of(scope and scope.user_id),
             impersonator_key=_key_of(origin.impersonator_id),
             ip_address=origin.ip_address,
-            unscoped_reason="" if scope is None else scope.unscoped_reason or "",
+            unscoped_reason=_reason_of(scope),
             target_type="" if target is None else target._meta.label_lower,
             target_key="" if target is None else str(target.pk),
             details=details,
@@ -49,11 +96,11 @@ class AuditEventManager(TenantManager["AuditEvent"]):
         return event
 
 
-class AuditEvent(TenantModel):
+class AuditEvent(ImmutableModel, TenantModel):
     """Who did what in an organization, on what, when and from where.
 
-    It is written once. People and targets are named by their keys, which refer to
-    nothing, so that the trail outlives them.
+    It is written once, and goes with its organization only. People and targets are
+    named by their keys, which refer to nothing, so that the trail outlives them.
     """
 
     id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
@@ -101,6 +148,7 @@ class AuditEvent(TenantModel):
             models.CheckConstraint(
                 condition=~Q(action=""), name="tenancy_auditevent_action"
             ),
+            Immutable(name="tenancy_auditevent_immutable"),
         ]
 
     def __str__(self) -> str:
@@ -109,3 +157,12 @@ class AuditEvent(TenantModel):
 
 def _key_of(key: Any) -> str:
     return "" if key is None else str(key)
+
+
+def _reason_of(scope: Scope | None) -> str:
+    reason = "" if scope is None else scope.unscoped_reason or ""
+    return reason[:500]
+
+
+def _is_organization(model: type[models.Model]) -> bool:
+    return model._meta.label_lower == conf.organization_model().lower()

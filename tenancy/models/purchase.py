@@ -18,15 +18,24 @@ from tenancy.currencies import CURRENCIES
 from tenancy.exceptions import PaymentConflict
 from tenancy.managers import TenantManager
 from tenancy.models.audit_event import AuditEvent
+from tenancy.models.immutable_model import ImmutableModel
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
+from tenancy.policies import Immutable
+from tenancy.querysets import ImmutableRows, TenantQuerySet
 from tenancy.signals import purchase_recorded
 from tenancy.texts import ExactCharField, has_form_of_currency
 from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 
+class PurchaseQuerySet(ImmutableRows, TenantQuerySet["Purchase"]):
+    """Purchases of the scope's organization."""
+
+
 class PurchaseManager(TenantManager["Purchase"]):
     """The manager of purchases."""
+
+    _queryset_class = PurchaseQuerySet
 
     @verb
     def record(
@@ -115,7 +124,7 @@ class PurchaseManager(TenantManager["Purchase"]):
         )
 
 
-class Purchase(StampedModel, TenantModel):
+class Purchase(ImmutableModel, StampedModel, TenantModel):
     """A payment that was made once. It is never changed.
 
     The amount is in the currency's minor units: cents, pence, yen.
@@ -154,6 +163,7 @@ class Purchase(StampedModel, TenantModel):
                 condition=~Q(provider="") & ~Q(provider_payment_id=""),
                 name="tenancy_purchase_provider_named",
             ),
+            Immutable(name="tenancy_purchase_immutable"),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Field, Model
 from django.db.utils import DatabaseError, NotSupportedError
 
 from tenancy.backends.enforcement import (
+    IMMUTABLE,
     NOTHING,
     PREFIX,
     REFUSAL,
@@ -99,6 +100,17 @@ class MySQLEnforcement(Enforcement):
             editor.execute(f"ALTER TABLE {table} DROP FOREIGN KEY {self.quote(found)}")
             self._drop_index_of_key(editor, found, key.source)
         self._drop_unused_targets(editor, key.target.table)
+        return NOTHING
+
+    def remove_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> str:
+        """Withdraw it; return the last statement."""
+        withdraw(editor, name)
+        for trigger, body in self.find_all_triggers(columns.table).items():
+            # By the text: a renamed table's triggers keep their former names.
+            if IMMUTABLE in body:
+                editor.execute(f"DROP TRIGGER {self.quote(trigger)}")
         return NOTHING
 
     def forget_types(
@@ -266,7 +278,7 @@ class MySQLEnforcement(Enforcement):
             )
         )
 
-    def find_triggers(self, table: str) -> dict[str, str]:
+    def find_all_triggers(self, table: str) -> dict[str, str]:
         """Return the package's triggers of a table: their names and bodies."""
         return {
             name: f"{timing} {event} {body}"
@@ -289,6 +301,20 @@ class MySQLEnforcement(Enforcement):
             f"CREATE TRIGGER {self.quote(name)} BEFORE {event} "
             f"ON {self.quote(columns.table)} FOR EACH ROW "
             f"{self._body(event, columns.columns[0])}"
+        )
+
+    def _write_immutable(self, name: str, columns: TableColumns) -> str:
+        # As write_trigger().
+        self.connection.execute_wrappers.append(_ExplainTriggerRight(self.connection))
+        return super()._write_immutable(name, columns)
+
+    def immutable_sql(self, name: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an UPDATE."""
+        return (
+            f"CREATE TRIGGER {self.quote(name)} BEFORE UPDATE "
+            f"ON {self.quote(columns.table)} FOR EACH ROW "
+            "BEGIN SIGNAL SQLSTATE '45000' "
+            f"SET MESSAGE_TEXT = {literal(IMMUTABLE)}; END"
         )
 
     def _body(self, event: str, column: str) -> str:

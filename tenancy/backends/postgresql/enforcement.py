@@ -12,6 +12,7 @@ from django.db.models import Field, Model
 
 from tenancy import conf
 from tenancy.backends.enforcement import (
+    IMMUTABLE,
     Enforcement,
     Fault,
     OwnRows,
@@ -171,6 +172,33 @@ class PostgreSQLEnforcement(Enforcement):
         withdraw(editor, name)
         return self._write_drop_own_rows(name, own.membership, own.organization)
 
+    def add_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> None:
+        """Defer the function and the trigger that refuse to change a table's rows."""
+        for write in (
+            self._write_immutable_function,
+            partial(self._write_immutable_trigger, name),
+        ):
+            editor.deferred_sql.append(Rule(name, write, columns=columns))
+
+    def remove_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> str:
+        """Withdraw them; return the last statement."""
+        withdraw(editor, name)
+        return _block(
+            f"""
+            DROP TRIGGER IF EXISTS {self.quote(name)} ON {self.quote(columns.table)};
+            BEGIN
+                DROP FUNCTION IF EXISTS tenancy_refuse_update();
+            EXCEPTION
+                WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+                    NULL;
+            END;
+            """
+        )
+
     def forget_types(
         self,
         editor: BaseDatabaseSchemaEditor,
@@ -274,6 +302,24 @@ class PostgreSQLEnforcement(Enforcement):
             f"BEFORE TRUNCATE ON {self.quote(columns.table)} FOR EACH STATEMENT "
             "EXECUTE FUNCTION "
             f"tenancy_refuse_truncate({literal(low)}, {literal(high)})"
+        )
+
+    def _write_immutable_function(self, columns: TableColumns) -> str:
+        return _block(
+            f"""
+            IF to_regprocedure('tenancy_refuse_update()') IS NULL THEN
+                CREATE FUNCTION tenancy_refuse_update() RETURNS trigger
+                LANGUAGE plpgsql SET search_path = pg_catalog
+                AS {literal(_REFUSE_UPDATE)};
+            END IF;
+            """
+        )
+
+    def _write_immutable_trigger(self, name: str, columns: TableColumns) -> str:
+        return (
+            f"CREATE OR REPLACE TRIGGER {self.quote(name)} "
+            f"BEFORE UPDATE ON {self.quote(columns.table)} FOR EACH ROW "
+            "EXECUTE FUNCTION tenancy_refuse_update()"
         )
 
     def _write_target(self, columns: TableColumns) -> str:
@@ -625,6 +671,39 @@ class PostgreSQLEnforcement(Enforcement):
             return
         yield Fault(rows.table, "trigger", message, f"Run: {create};")
 
+    def find_immutability_faults(
+        self, name: str, columns: TableColumns
+    ) -> Iterable[Fault]:
+        """Return how the trigger that refuses to change rows differs."""
+        function = self._write_immutable_function(columns)
+        create = self._write_immutable_trigger(name, columns)
+        wanted = squeeze(create.partition(" BEFORE ")[2].partition(" ON ")[0])
+        found = self.fetch(
+            "SELECT tgenabled::text, pg_get_triggerdef(pg_trigger.oid), prosrc"
+            " FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
+            f" WHERE tgrelid = {self._oid(self.quote(columns.table))} AND tgname = %s",
+            [name],
+        )
+        if not found:
+            what = "is missing"
+        elif (
+            found[0][0] not in "OA"
+            or f"before{wanted}on" not in squeeze(found[0][1])
+            or not squeeze(found[0][1]).endswith(
+                "foreachrowexecutefunctiontenancy_refuse_update()"
+            )
+            or squeeze(found[0][2]) != squeeze(_REFUSE_UPDATE)
+        ):
+            what = "is disabled or differs from the one declared"
+        else:
+            return
+        yield Fault(
+            columns.table,
+            "trigger",
+            f"The trigger '{name}' {what}.",
+            f"Run: {function}; {create};",
+        )
+
     def find_key_faults(self, name: str, key: Relation) -> Iterable[Fault]:
         """Return how a composite foreign key differs from what is declared."""
         found = self.fetch(
@@ -820,6 +899,12 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'tenancy: TRUNCATE would reach every organization'
         USING ERRCODE = '42501', HINT = 'Say tenancy.unscoped(reason).';
+END
+"""
+
+_REFUSE_UPDATE = f"""
+BEGIN
+    RAISE EXCEPTION '{IMMUTABLE}' USING ERRCODE = 'integrity_constraint_violation';
 END
 """
 

@@ -15,6 +15,7 @@ from django.db.backends.ddl_references import Statement, TableColumns
 from django.db.models import Model
 
 from tenancy.backends.enforcement import (
+    IMMUTABLE,
     NOTHING,
     PREFIX,
     REFUSAL,
@@ -135,6 +136,12 @@ class SQLiteEnforcement(Enforcement):
         """Return a statement that does nothing: the table is built anew."""
         return NOTHING
 
+    def remove_immutability(
+        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    ) -> str:
+        """Return a statement that does nothing: the table is built anew."""
+        return NOTHING
+
     def find_key_column(self, key: Relation) -> str | None:
         """Return the target's organization column of a key that is in the database."""
         relation, organization = key.source.columns
@@ -245,7 +252,7 @@ class SQLiteEnforcement(Enforcement):
             )
         )
 
-    def find_triggers(self, table: str) -> dict[str, str]:
+    def find_all_triggers(self, table: str) -> dict[str, str]:
         """Return the package's triggers of a table: their names and bodies."""
         return {
             name: self.trigger_body(sql)
@@ -272,6 +279,14 @@ class SQLiteEnforcement(Enforcement):
             f"CREATE TRIGGER {self.quote(name)} "
             f"BEFORE {event} ON {self.quote(columns.table)} FOR EACH ROW "
             f"WHEN {condition} BEGIN SELECT RAISE(ABORT, {literal(REFUSAL)}); END"
+        )
+
+    def immutable_sql(self, name: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an UPDATE."""
+        return (
+            f"CREATE TRIGGER {self.quote(name)} "
+            f"BEFORE UPDATE ON {self.quote(columns.table)} FOR EACH ROW "
+            f"BEGIN SELECT RAISE(ABORT, {literal(IMMUTABLE)}); END"
         )
 
     def trigger_body(self, create: str) -> str:
