@@ -143,6 +143,8 @@ def code_length() -> int:
     """
     length: int = getattr(settings, "TENANCY_CODE_LENGTH", 6)
     return length
+
+
 def invitation_age() -> timedelta:
     """Return TENANCY_INVITATION_AGE, how long an invitation can be accepted.
 
@@ -163,6 +165,8 @@ def invitation_requires_verified_email() -> bool:
         settings, "TENANCY_INVITATION_REQUIRES_VERIFIED_EMAIL", False
     )
     return is_required
+
+
 def billing_handlers() -> Sequence[str]:
     """Return TENANCY_BILLING_HANDLERS, the modules that handle providers' events.
 
@@ -183,6 +187,8 @@ def billing_secrets(provider: str) -> Sequence[str]:
         settings, "TENANCY_BILLING_SECRETS", {}
     )
     return secrets.get(provider, ())
+
+
 def reuse_slugs() -> bool:
     """Return TENANCY_REUSE_SLUGS, whether a slug that is free again is given away.
 

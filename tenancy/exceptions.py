@@ -112,6 +112,8 @@ class VerificationFailed(TenancyError, ValueError):
 
 class TransactionOpen(TenancyError, RuntimeError):
     """A failed try must be counted, which the caller's transaction could undo."""
+
+
 # Of invitations.
 
 
@@ -141,6 +143,8 @@ class UserNotActive(TenancyError, PermissionDenied):
 
 class OrganizationNotActive(TenancyError, ValueError):
     """The organization is suspended or archived."""
+
+
 # Billing.
 
 
@@ -157,7 +161,7 @@ class SubscriptionEnded(TenancyError, ValueError):
 
 
 class TransitionRefused(TenancyError, ValueError):
-    """The subscription cannot go from its present state into the one asked for."""
+    """A subscription or an organization cannot go into the state that is asked for."""
 
 
 class PlanRefused(TenancyError, ValueError):
@@ -193,11 +197,9 @@ class InvalidSignature(TenancyError, BadRequest):
 
     It is a BadRequest, so that an uncaught one is answered with status 400.
     """
+
+
 # Of organizations and of what never changes.
-
-
-class TransitionRefused(TenancyError, ValueError):
-    """The organization's status does not lead to the one that is asked for."""
 
 
 class SubscriptionLive(TenancyError, ValueError):
