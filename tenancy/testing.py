@@ -33,6 +33,7 @@ from tenancy.models import (
     Role,
     Session,
     Subscription,
+    SystemEvent,
     Team,
     TeamMembership,
     Verification,
@@ -230,6 +231,15 @@ class AuditEventFactory(TenantFactory):
 
     class Meta:
         model = AuditEvent
+
+    action = "example.done"
+
+
+class SystemEventFactory(factory.django.DjangoModelFactory):
+    """Entries of the trail that no organization owns."""
+
+    class Meta:
+        model = SystemEvent
 
     action = "example.done"
 

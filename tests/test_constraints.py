@@ -1,35 +1,23 @@
 from __future__ import annotations
 
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+import pytest
+from django.db.models import UniqueConstraint
 
-from tenancy.constraints import place_errors
-
-
-def test_place_errors_says_them_of_fields() -> None:
-    """An error with a known code moves to its field; the others stay."""
-    error = ValidationError(
-        {
-            NON_FIELD_ERRORS: [
-                ValidationError("late", code="order"),
-                ValidationError("odd", code="other"),
-            ],
-            "name": [ValidationError("long", code="length")],
-        }
-    )
-
-    placed = place_errors(error, {"order": "end"}, ())
-
-    assert placed.message_dict == {
-        "end": ["late"],
-        NON_FIELD_ERRORS: ["odd"],
-        "name": ["long"],
-    }
+from tenancy.constraints import UniqueEverywhere
 
 
-def test_place_errors_when_field_is_excluded_says_them_of_the_whole() -> None:
-    """A form takes errors of the fields that it shows."""
-    error = ValidationError(ValidationError("late", code="order"))
+def test_unique_everywhere_when_deconstructed_names_itself() -> None:
+    """A migration states the class, by which the check knows that it is meant."""
+    constraint = UniqueEverywhere(fields=["token"], name="token_once")
 
-    placed = place_errors(error, {"order": "end"}, {"end"})
+    path, args, kwargs = constraint.deconstruct()
 
-    assert placed.message_dict == {NON_FIELD_ERRORS: ["late"]}
+    assert path == "tenancy.constraints.UniqueEverywhere"
+    assert args == ()
+    assert kwargs == {"fields": ("token",), "name": "token_once"}
+
+
+@pytest.mark.parametrize("fields", [["token"], ["provider", "token"]])
+def test_unique_everywhere_is_a_unique_constraint(fields: list[str]) -> None:
+    """Django treats it as its own."""
+    assert isinstance(UniqueEverywhere(fields=fields, name="once"), UniqueConstraint)

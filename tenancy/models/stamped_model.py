@@ -17,8 +17,8 @@ class StampedModel(models.Model):
     """A row with a key that cannot be guessed, and the times of its life.
 
     What its constraints refuse is said of a field: of the first that a check speaks
-    of, or of the last that is unique together; for a field that no form shows,
-    ``rule_fields`` names the one that is meant.
+    of, or of the last that is unique together. ``rule_fields`` names another one, for
+    a constraint by its name, or for a field that no form shows.
     """
 
     rule_fields: ClassVar[dict[str, str]] = {}
@@ -49,7 +49,9 @@ class StampedModel(models.Model):
             name = names[-1] if names else None
         elif isinstance(constraint, CheckConstraint):
             name = _first_field(constraint.condition)
-        return self.rule_fields.get(name or "", name)
+        return self.rule_fields.get(
+            constraint.name, self.rule_fields.get(name or "", name)
+        )
 
 
 class _OnField:

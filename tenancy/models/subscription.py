@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenancy.constraints import UniqueEverywhere, place_errors
+from tenancy.constraints import UniqueEverywhere
 from tenancy.context import require_organization
 from tenancy.exceptions import (
     AlreadySubscribed,
@@ -54,17 +55,6 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 }
 """The statuses that may follow each: nothing follows an end, nothing is incomplete
 again, and only what is incomplete expires. A provider's word counts above it."""
-
-FIELDS_OF_CODES = {
-    "period_order": "current_period_end",
-    "trial_order": "trial_end",
-    "trial_date": "trial_end",
-    "cancel_order": "cancel_at",
-    "end_date": "ended_at",
-    "end_order": "ended_at",
-    "provider_name": "provider",
-    "live_twice": "plan",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +349,8 @@ class Subscription(StampedModel, TenantModel):
 
     rule_fields: ClassVar[dict[str, str]] = {
         "live_product": "plan",
+        "tenancy_subscription_end_dated": "ended_at",
+        "tenancy_subscription_trial_dated": "trial_end",
         "product": "plan",
         "provider": "provider_subscription_id",
     }
@@ -553,13 +545,6 @@ class Subscription(StampedModel, TenantModel):
                 {"status": _("This status cannot follow the present one.")},
                 code="transition",
             )
-
-    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
-        """Validate the constraints; what broke one is said of its field."""
-        try:
-            super().validate_constraints(exclude=exclude)
-        except ValidationError as error:
-            raise place_errors(error, FIELDS_OF_CODES, exclude or ()) from None
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the subscription, with the product of its plan."""
@@ -793,7 +778,10 @@ class Subscription(StampedModel, TenantModel):
         await sync_to_async(self.end)()
 
     def _fill_product(self) -> None:
-        if self.plan_id is not None:
+        if self.plan_id is None:
+            return
+        # A key of no plan is said of the field, by clean_fields(), or refused.
+        with suppress(Plan.DoesNotExist):
             self.product = self.plan.product
 
     def _reread(self) -> str:

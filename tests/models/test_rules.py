@@ -251,6 +251,7 @@ def test_bad_row_when_typed_in_is_refused(
 MENDED = {
     "user whose address has capitals",
     "slug that is empty",
+    "invited address in capitals",
     "membership without a role",
     "audit of nothing",
 }
@@ -296,6 +297,7 @@ FIELDS_AT_FAULT = {
     "canceled_at",
     "trial_end",
     "ban_reason",
+    "ended_at",
 }
 
 
