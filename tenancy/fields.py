@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import StateApps
 from django.db.models import (
     CASCADE,
+    Case,
     Exists,
     ForeignKey,
     Manager,
@@ -27,6 +28,7 @@ from django.db.models import (
     OneToOneRel,
     OuterRef,
     UniqueConstraint,
+    Value,
 )
 from django.db.models.fields.related import (
     lazy_related_operation,
@@ -36,6 +38,7 @@ from django.db.models.fields.related_descriptors import (
     ManyToManyDescriptor,
     ReverseManyToOneDescriptor,
 )
+from django.db.models.functions import Cast
 from django.db.models.signals import class_prepared
 from django.db.models.sql.where import AND, WhereNode
 from django.db.models.utils import make_model_tuple
@@ -152,9 +155,27 @@ class _ScopedJoins:
         """
         # The class is a Field where this runs.
         key = super().get_db_prep_save(value, connection)  # type: ignore[misc]
-        if key is not None and self._is_telling:
+        if hasattr(value, "resolve_expression"):
+            if not self._is_of_known_keys(value):
+                self._refuse_expression(value)
+        elif key is not None and self._is_telling:
             self._require_held(value, connection.alias)
         return key
+
+    def _is_of_known_keys(self, value: Any) -> bool:
+        """Return whether an expression gives keys that are looked up on their way.
+
+        bulk_update() makes one such, of a value of this field for each row.
+        """
+        if isinstance(value, Value):
+            field = value._output_field_or_none  # type: ignore[attr-defined]  # Django's
+            return value.value is None or field == self
+        if isinstance(value, Case):
+            results = [case.result for case in value.cases]
+            return all(map(self._is_of_known_keys, [*results, value.default]))
+        return isinstance(value, Cast) and all(
+            map(self._is_of_known_keys, value.get_source_expressions())
+        )
 
     @cached_property
     def _is_telling(self) -> bool:
@@ -176,7 +197,7 @@ class _ScopedJoins:
 
     def _require_held(self, key: Any, alias: str) -> None:
         scope = current_scope()
-        if scope is None or scope.is_unscoped or hasattr(key, "resolve_expression"):
+        if scope is None or scope.is_unscoped:
             return
         rows = self.remote_field.model._base_manager.using(alias)
         name = self.target_field.name  # type: ignore[attr-defined]  # as above
