@@ -127,7 +127,7 @@ def _go_unscoped(connection: BaseDatabaseWrapper) -> None:
             if set(table_name) & _QUOTES:
                 # quote_name() leaves them, so that it could be more than a name.
                 return describe(own, table_name)
-            with look_up(LookUp.MIGRATION):
+            with look_up(LookUp.INTROSPECTION):
                 return describe(own, table_name)
 
     introspection.get_table_description = run  # type: ignore[method-assign]

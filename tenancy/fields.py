@@ -7,7 +7,7 @@ are protected a composite foreign key holds them to one organization.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -185,9 +185,12 @@ class _ScopedJoins:
         if own is None:
             return True
         # add() and set() of a many-to-many relation look their keys up at once.
-        return not self.model._meta.auto_created and any(
+        if self.model._meta.auto_created:
+            return False
+        # Field has it.
+        return self.primary_key or any(  # type: ignore[attr-defined]
             self.name in names and own.name not in names
-            for names in _unique_sets(self.model)
+            for names, _subject in unique_sets(self.model)
         )
 
     def formfield(self, **kwargs: Any) -> Any:
@@ -594,7 +597,7 @@ def _tie_when_known(field: ForeignKey[Any, Any], model: type[Model]) -> None:
 
 def _tie(model: type[Model], related: type[Model], field: ForeignKey[Any, Any]) -> None:
     """Add the constraint that holds both ends to one organization."""
-    if _organization_field(model) is None or _organization_field(related) is None:
+    if not (_has_organization(model) and _has_organization(related)):
         return
     name = same_organization_name(model, field)
     _add_constraint(
@@ -603,12 +606,10 @@ def _tie(model: type[Model], related: type[Model], field: ForeignKey[Any, Any]) 
     )
 
 
-def _organization_field(model: type[Model]) -> OrganizationForeignKey | None:
-    """Return the model's organization field; historical models have one too."""
-    for field in model._meta.local_fields:
-        if isinstance(field, OrganizationForeignKey):
-            return field
-    return None
+def _has_organization(model: type[Model]) -> bool:
+    """Return whether rows name their organization; historical models' do too."""
+    fields = model._meta.local_fields
+    return any(isinstance(field, OrganizationForeignKey) for field in fields)
 
 
 def _add_constraint(
@@ -626,14 +627,26 @@ def _add_constraint(
     model._meta.original_attrs["constraints"] = model._meta.constraints
 
 
-def _unique_sets(model: type[Model]) -> Iterator[Collection[str]]:
+def unique_sets(model: type[Model]) -> Iterator[tuple[list[str], str]]:
+    """Yield the fields that are unique together, and what says so, for a message.
+
+    The primary key is none of them.
+    """
+    label = model._meta.label
     for field in model._meta.local_fields:
-        if field.unique:
-            yield [field.name]
-    yield from model._meta.unique_together
+        if field.unique and not field.primary_key:
+            yield [field.name], f"'{label}.{field.name}'"
+    for together in model._meta.unique_together:
+        yield list(together), f"unique_together {tuple(together)!r} of '{label}'"
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueConstraint):
-            yield constraint.fields
+            names = [*constraint.fields]
+            for expression in constraint.expressions:
+                names += [
+                    name.split("__")[0]
+                    for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
+                ]
+            yield names, f"The constraint '{constraint.name}' of '{label}'"
 
 
 def _is_current(model: type[Model]) -> bool:

@@ -250,6 +250,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "CONSTRAINT_CHECK",
         "CREATION",
         "FLUSH",
+        "INTROSPECTION",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
         "SEQUENCE_RESET",
