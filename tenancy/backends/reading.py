@@ -740,6 +740,8 @@ class Reader:
                 alias_at > end or self._word(alias_at) not in _NO_ALIAS
             ):
                 alias = self.tokens[alias_at].written
+                # It may be a protected table's name, and means this source.
+                self.done.add(alias_at)
                 end_of_source = self.tokens[alias_at].end
             self.statement.sources.add(name)
             self._call(alias)
