@@ -24,8 +24,9 @@ class TenancyConfig(AppConfig):
             settings.TENANCY_ORGANIZATION_MODEL = conf.DEFAULT_ORGANIZATION_MODEL
 
     def ready(self) -> None:
-        """Register what watches connections and fixtures, and the checks."""
-        from tenancy import checks, connections
+        """Register what watches connections and queries, and the checks."""
+        from tenancy import checks, connections, querysets
 
         connections.install()
+        querysets.restrict_trimmed_queries()
         checks.register()

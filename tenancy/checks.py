@@ -21,6 +21,7 @@ from tenancy.fields import (
     TenantForeignKey,
     TenantManyToManyField,
     TenantOneToOneField,
+    unique_sets,
 )
 from tenancy.policies import OrganizationPolicy, SameOrganization, find_faults
 from tenancy.predicates import TENANT_KEY, tenant_field
@@ -136,7 +137,7 @@ def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
     """Find what is unique across organizations, and so tells of other rows."""
     if _own_field(model) is None or model._meta.proxy:
         return
-    for names, subject in _unique_sets(model):
+    for names, subject in unique_sets(model, without=(UniqueEverywhere,)):
         if any(_names_organization(model, name) for name in names):
             continue
         yield Error(
@@ -149,26 +150,6 @@ def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="tenancy.E003",
         )
-
-
-def _unique_sets(model: type[Model]) -> Iterator[tuple[list[str], str]]:
-    label = model._meta.label
-    for field in model._meta.local_fields:
-        if field.unique and not field.primary_key:
-            yield [field.name], f"'{label}.{field.name}'"
-    for together in model._meta.unique_together:
-        yield list(together), f"unique_together {tuple(together)!r} of '{label}'"
-    for constraint in model._meta.constraints:
-        if isinstance(constraint, UniqueEverywhere):
-            continue
-        if isinstance(constraint, models.UniqueConstraint):
-            names = [*constraint.fields]
-            for expression in constraint.expressions:
-                names += [
-                    name.split("__")[0]
-                    for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
-                ]
-            yield names, f"The constraint '{constraint.name}' of '{label}'"
 
 
 def _names_organization(model: type[Model], name: str) -> bool:

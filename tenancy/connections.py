@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import namedtuple
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ def install() -> None:
     connection_created.connect(_attach, dispatch_uid="tenancy.connections")
     for connection in connections.all():
         _go_unscoped(connection)
+        _prepare(connection)
         if connection.connection is not None:
             attach(connection)
 
@@ -64,6 +66,8 @@ def attach(connection: BaseDatabaseWrapper) -> None:
             not kept refuses the tenant tables, and nothing else.
     """
     _go_unscoped(connection)
+    wrappers = connection.execute_wrappers
+    wrappers[:] = [one for one in wrappers if not hasattr(one, "is_of_tenancy")]
     try:
         backend = get_backend(connection)
         backend.attach()
@@ -72,6 +76,12 @@ def attach(connection: BaseDatabaseWrapper) -> None:
     else:
         backend.enforcement.attach_editor()
         _let_flush_pass(connection)
+
+
+def _prepare(connection: BaseDatabaseWrapper) -> None:
+    """Let what is opened from now on be guarded, of a vendor that is known."""
+    with contextlib.suppress(UnsupportedDatabase):
+        get_backend(connection).prepare()
 
 
 def _attach(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -89,9 +99,6 @@ def _refuse_tenant_tables(
             raise error
         return execute(sql, params, many, context)
 
-    for wrapper in list(connection.execute_wrappers):
-        if getattr(wrapper, "is_of_tenancy", False):
-            return
     refuse.is_of_tenancy = True  # type: ignore[attr-defined]
     connection.execute_wrappers.append(refuse)
 
@@ -104,7 +111,11 @@ def _go_unscoped(connection: BaseDatabaseWrapper) -> None:
     connection.check_constraints = _unscoped(  # type: ignore[method-assign]
         connection.check_constraints, LookUp.CONSTRAINT_CHECK
     )
-    for name in ("serialize_db_to_string", "deserialize_db_from_string"):
+    for name in (
+        "serialize_db_to_string",
+        "deserialize_db_from_string",
+        "clone_test_db",
+    ):
         copy = _unscoped(getattr(creation, name), LookUp.TEST_SERIALIZATION)
         setattr(creation, name, _outside_organizations(copy))
     describe = introspection.get_table_description
@@ -116,7 +127,7 @@ def _go_unscoped(connection: BaseDatabaseWrapper) -> None:
             if set(table_name) & _QUOTES:
                 # quote_name() leaves them, so that it could be more than a name.
                 return describe(own, table_name)
-            with look_up(LookUp.MIGRATION):
+            with look_up(LookUp.INTROSPECTION):
                 return describe(own, table_name)
 
     introspection.get_table_description = run  # type: ignore[method-assign]

@@ -92,6 +92,7 @@ class LookUp(Enum):
     ORGANIZATION_BY_KEY = "tenancy: organization by key, to enter its scope"
     MIGRATION = "tenancy: migrate"
     FLUSH = "tenancy: flush"
+    INTROSPECTION = "tenancy: description of a table"
     CONSTRAINT_CHECK = "tenancy: check_constraints"
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"

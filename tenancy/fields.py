@@ -7,7 +7,7 @@ are protected a composite foreign key holds them to one organization.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import StateApps
 from django.db.models import (
     CASCADE,
+    Case,
     Exists,
     ForeignKey,
     Manager,
@@ -27,6 +28,7 @@ from django.db.models import (
     OneToOneRel,
     OuterRef,
     UniqueConstraint,
+    Value,
 )
 from django.db.models.fields.related import (
     lazy_related_operation,
@@ -36,6 +38,7 @@ from django.db.models.fields.related_descriptors import (
     ManyToManyDescriptor,
     ReverseManyToOneDescriptor,
 )
+from django.db.models.functions import Cast
 from django.db.models.signals import class_prepared
 from django.db.models.sql.where import AND, WhereNode
 from django.db.models.utils import make_model_tuple
@@ -152,9 +155,27 @@ class _ScopedJoins:
         """
         # The class is a Field where this runs.
         key = super().get_db_prep_save(value, connection)  # type: ignore[misc]
-        if key is not None and self._is_telling:
+        if hasattr(value, "resolve_expression"):
+            if not self._is_of_known_keys(value):
+                self._refuse_expression(value)
+        elif key is not None and self._is_telling:
             self._require_held(value, connection.alias)
         return key
+
+    def _is_of_known_keys(self, value: Any) -> bool:
+        """Return whether an expression gives keys that are looked up on their way.
+
+        bulk_update() makes one such, of a value of this field for each row.
+        """
+        if isinstance(value, Value):
+            field = value._output_field_or_none  # type: ignore[attr-defined]  # Django's
+            return value.value is None or field == self
+        if isinstance(value, Case):
+            results = [case.result for case in value.cases]
+            return all(map(self._is_of_known_keys, [*results, value.default]))
+        return isinstance(value, Cast) and all(
+            map(self._is_of_known_keys, value.get_source_expressions())
+        )
 
     @cached_property
     def _is_telling(self) -> bool:
@@ -164,9 +185,12 @@ class _ScopedJoins:
         if own is None:
             return True
         # add() and set() of a many-to-many relation look their keys up at once.
-        return not self.model._meta.auto_created and any(
+        if self.model._meta.auto_created:
+            return False
+        # Field has it.
+        return self.primary_key or any(  # type: ignore[attr-defined]
             self.name in names and own.name not in names
-            for names in _unique_sets(self.model)
+            for names, _subject in unique_sets(self.model)
         )
 
     def formfield(self, **kwargs: Any) -> Any:
@@ -176,7 +200,7 @@ class _ScopedJoins:
 
     def _require_held(self, key: Any, alias: str) -> None:
         scope = current_scope()
-        if scope is None or scope.is_unscoped or hasattr(key, "resolve_expression"):
+        if scope is None or scope.is_unscoped:
             return
         rows = self.remote_field.model._base_manager.using(alias)
         name = self.target_field.name  # type: ignore[attr-defined]  # as above
@@ -573,7 +597,7 @@ def _tie_when_known(field: ForeignKey[Any, Any], model: type[Model]) -> None:
 
 def _tie(model: type[Model], related: type[Model], field: ForeignKey[Any, Any]) -> None:
     """Add the constraint that holds both ends to one organization."""
-    if _organization_field(model) is None or _organization_field(related) is None:
+    if not (_has_organization(model) and _has_organization(related)):
         return
     name = same_organization_name(model, field)
     _add_constraint(
@@ -582,12 +606,10 @@ def _tie(model: type[Model], related: type[Model], field: ForeignKey[Any, Any]) 
     )
 
 
-def _organization_field(model: type[Model]) -> OrganizationForeignKey | None:
-    """Return the model's organization field; historical models have one too."""
-    for field in model._meta.local_fields:
-        if isinstance(field, OrganizationForeignKey):
-            return field
-    return None
+def _has_organization(model: type[Model]) -> bool:
+    """Return whether rows name their organization; historical models' do too."""
+    fields = model._meta.local_fields
+    return any(isinstance(field, OrganizationForeignKey) for field in fields)
 
 
 def _add_constraint(
@@ -605,14 +627,33 @@ def _add_constraint(
     model._meta.original_attrs["constraints"] = model._meta.constraints
 
 
-def _unique_sets(model: type[Model]) -> Iterator[Collection[str]]:
+def unique_sets(
+    model: type[Model], *, without: tuple[type[UniqueConstraint], ...] = ()
+) -> Iterator[tuple[list[str], str]]:
+    """Yield the fields that are unique together, and what says so, for a message.
+
+    The primary key is none of them.
+
+    Args:
+        without (tuple[type[UniqueConstraint], ...]): constraints that are left out.
+    """
+    label = model._meta.label
     for field in model._meta.local_fields:
-        if field.unique:
-            yield [field.name]
-    yield from model._meta.unique_together
+        if field.unique and not field.primary_key:
+            yield [field.name], f"'{label}.{field.name}'"
+    for together in model._meta.unique_together:
+        yield list(together), f"unique_together {tuple(together)!r} of '{label}'"
     for constraint in model._meta.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            yield constraint.fields
+        if isinstance(constraint, UniqueConstraint) and not isinstance(
+            constraint, without
+        ):
+            names = [*constraint.fields]
+            for expression in constraint.expressions:
+                names += [
+                    name.split("__")[0]
+                    for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
+                ]
+            yield names, f"The constraint '{constraint.name}' of '{label}'"
 
 
 def _is_current(model: type[Model]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -74,18 +75,29 @@ class ScopedQuery(Query):
         """Return a clone, of the class that keeps the predicate where one exists."""
         return super().chain(ScopedUpdateQuery if klass is UpdateQuery else klass)
 
-    def trim_start(self, names_with_path: Any) -> Any:
-        """Trim the leading joins, as exclude() does with the subquery that it makes.
 
-        Where a LEFT JOIN follows, the table before it becomes the subquery's first,
-        which has no ON clause; otherwise Django keeps the next join's restriction.
-        """
-        trimmed = super().trim_start(names_with_path)
+def restrict_trimmed_queries() -> None:
+    """Keep every exclude() over a relation in the scope, a global model's too.
+
+    The subquery that it makes loses its leading joins. Where a LEFT JOIN follows, the
+    table before it becomes the first, which has no ON clause that could restrict it;
+    otherwise Django keeps the next join's restriction.
+    """
+    trim = Query.trim_start
+    if hasattr(trim, "__wrapped__"):
+        return
+
+    @functools.wraps(trim)
+    def trim_start(self: Query, names_with_path: Any) -> Any:
+        trimmed = trim(self, names_with_path)
         alias = next(a for a in self.alias_map if self.alias_refcount[a])
         model = protected_tables().get(self.alias_map[alias].table_name.lower())
         if model is not None and not _is_restricted(self.where, alias):
             self.where.add(InScope(_require_tenant_field(model).get_col(alias)), AND)
         return trimmed
+
+    # Django's own class: a global model's manager is the project's.
+    Query.trim_start = trim_start  # type: ignore[method-assign]
 
 
 class ScopedUpdateQuery(UpdateQuery):

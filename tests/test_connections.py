@@ -342,9 +342,10 @@ def test_check_constraints_passes_everywhere(
 
 
 def test_introspection_passes_everywhere(
-    acme: Organization, tasks: dict[str, Task]
+    acme: Organization, tasks: dict[str, Task], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Describing a tenant table reads none of its rows."""
+    """Describing a tenant table reads none of its rows, and is logged as what it is."""
+    caplog.set_level(logging.DEBUG, "tenancy")
     with connection.cursor() as cursor:
         outside = connection.introspection.get_table_description(cursor, TASK)
         with tenancy.scope(acme):
@@ -353,6 +354,7 @@ def test_introspection_passes_everywhere(
             assert _rest(cursor) == []
 
     assert [column.name for column in inside] == [column.name for column in outside]
+    assert caplog.messages == ["unscoped: tenancy: description of a table"] * 2
 
 
 def _rest(cursor: Any) -> list[Any]:

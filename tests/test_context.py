@@ -254,6 +254,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "FLUSH",
         "INVITATION_EXPIRY",
         "INVITATION_BY_TOKEN",
+        "INTROSPECTION",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
         "PLAN_USE",

@@ -132,6 +132,9 @@ class Backend:
 
     # What each database does its own way.
 
+    def prepare(self) -> None:
+        """Let connections that are yet to be opened be guarded; again is nothing."""
+
     def attach(self) -> None:
         """Make every cursor of the open connection a guarded one; again is nothing."""
         raise NotImplementedError

@@ -104,6 +104,7 @@ class Verdict:
         "changes_schema",
         "hidden",
         "is_write",
+        "locking",
         "may_write",
         "needed",
         "objection",
@@ -159,6 +160,8 @@ class Verdict:
         )
         # For the backend that sends the scope with a statement; None until it asks.
         self.carries_scope: bool | None = None
+        # For the backend that writes a text which locks less; None until it asks.
+        self.locking: str | None = None
         self.objection = self._find_objection(reading)
 
     def _find_objection(self, reading: Reading) -> str:

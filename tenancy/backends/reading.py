@@ -303,6 +303,10 @@ class Reader:
         self.statement.target = self._table(token.name)
         self.statement.sources.add(token.name)
         self.target_end = end
+        start = end - 1
+        while self._text(start - 1) == ".":
+            start -= 2
+        self.statement.target_span = (self.tokens[start].start, token.end)
         if self.statement.verb in ("UPDATE", "DELETE"):
             self.aliases[0] = [token.written]
         has_columns = (
@@ -731,16 +735,23 @@ class Reader:
         else:
             alias_at = end + 1 if self._word(end) == "AS" else end
             alias = self.tokens[last].written
+            end_of_source = self.tokens[last].end
             if self._names(alias_at) and (
                 alias_at > end or self._word(alias_at) not in _NO_ALIAS
             ):
                 alias = self.tokens[alias_at].written
+                # It may be a protected table's name, and means this source.
+                self.done.add(alias_at)
+                end_of_source = self.tokens[alias_at].end
             self.statement.sources.add(name)
             self._call(alias)
             table = self._table(name)
             if table is not None:
                 self.done.add(last)
                 self._occur(table, alias)
+                own = 1 if self.statement.main == "SELECT" else 0
+                if group.outer is None and group.block == own:
+                    self.statement.source_ends.append((table, end_of_source))
         if group.join_kind:
             group.joins.append((group.join_kind, alias))
             group.join_kind = ""

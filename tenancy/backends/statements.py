@@ -79,6 +79,9 @@ class Statement:
         main (str): the verb that decides whether it writes.
         tables (set[str]): the protected tables that it names, in any role.
         target (str | None): the table that a plain INSERT, UPDATE or DELETE writes.
+        target_span (tuple[int, int] | None): where its name stands, with its schema.
+        source_ends (list[tuple[str, int]]): of the statement's own FROM, the protected
+            tables, and where their names end, with their aliases.
         occurrences (set[Occurrence]): what must be covered.
         places (list[Place]): where a mark counts.
         sources (set[str]): every name that may be a table's or a view's.
@@ -91,6 +94,8 @@ class Statement:
     main: str = ""
     tables: set[str] = field(default_factory=set)
     target: str | None = None
+    target_span: tuple[int, int] | None = None
+    source_ends: list[tuple[str, int]] = field(default_factory=list)
     occurrences: set[Occurrence] = field(default_factory=set)
     places: list[Place] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)

@@ -412,6 +412,25 @@ REFUSED: list[tuple[str, str, Any]] = [
         ' WHERE "\u017f".organization_id = %s',
         [T],
     ),
+    # An alias that is named as a table hides no other.
+    (
+        "*",
+        "SELECT * FROM other tracker_task WHERE EXISTS"
+        " (SELECT 1 FROM tracker_task u WHERE tracker_task.organization_id = %s)",
+        [T],
+    ),
+    (
+        "*",
+        "SELECT * FROM tracker_project tracker_task, tracker_task"
+        " WHERE tracker_task.organization_id = %s",
+        [T],
+    ),
+    (
+        "*",
+        "SELECT * FROM other AS tracker_task, tracker_task t"
+        " WHERE tracker_task.organization_id = %s",
+        [T],
+    ),
     # The user's own rows, by other columns.
     (
         "*",
@@ -529,6 +548,15 @@ HIDDEN: list[tuple[str, str, Any]] = [
 
 ONE = 'SELECT "tracker_task"."id" FROM "tracker_task" WHERE "tracker_task".'
 PASSED: list[tuple[str, str, Any]] = [
+    # An alias that is named as a table.
+    ("*", "SELECT tracker_task.x FROM other tracker_task", None),
+    ("*", 'SELECT "tracker_task"."x" FROM other AS "tracker_task"', None),
+    (
+        "*",
+        "SELECT * FROM tracker_project tracker_task"
+        " WHERE tracker_task.organization_id = %s",
+        [P],
+    ),
     # What names no tenant table.
     ("*", "SELECT 1", None),
     ("*", "SELECT * FROM other", None),

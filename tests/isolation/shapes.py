@@ -414,6 +414,22 @@ TENANT_SHAPES: dict[str, Shape] = {
         rows(Folder).annotate(n=Count("notes")).aggregate(Max("n"), Sum("n"))
     ),
     "own organization": lambda rows: rows(Note).values("organization__name"),
+    "named as its table": lambda rows: (
+        rows(Note)
+        .values("folder")
+        .annotate(notebook_note=Count("pk"))
+        .filter(notebook_note__gte=1)
+        .order_by("-notebook_note")
+    ),
+    "named as another table": lambda rows: (
+        rows(Note)
+        .annotate(
+            notebook_folder=F("text"),
+            tracker_task=FilteredRelation("folder", condition=Q(folder__name__gt="")),
+        )
+        .order_by("notebook_folder")
+        .values("notebook_folder", "tracker_task__name")
+    ),
 }
 
 # From a global model: what is joined or looked up is the scope's.
@@ -460,6 +476,14 @@ GLOBAL_SHAPES: dict[str, Shape] = {
     "bookmark values": lambda rows: Bookmark.objects.exclude(
         task__title=None
     ).values_list("task__title"),
+    "bookmark exclude many": lambda rows: Bookmark.objects.filter(
+        task__title__gt=""
+    ).exclude(task__comments=None),
+    "pin exclude many": lambda rows: Pin.objects.filter(note__weight__gt=0).exclude(
+        note__placings__shelf=None
+    ),
+    "pin exclude nullable": lambda rows: Pin.objects.exclude(note__folder__notes=None),
+    "pin exclude later": lambda rows: User.objects.exclude(pins__note__friends=None),
     "pin": lambda rows: Pin.objects.filter(note__weight__gt=0),
     "pin count": lambda rows: Pin.objects.filter(note__weight__gt=0).count(),
     "subquery": lambda rows: User.objects.filter(
@@ -486,6 +510,15 @@ GLOBAL_SHAPES: dict[str, Shape] = {
     "filtered relation": lambda rows: Category.objects.annotate(
         heavy=FilteredRelation("notes", condition=Q(notes__weight__gt=10))
     ).values("heavy__code"),
+    "named as a table": lambda rows: (
+        Category.objects.annotate(
+            notebook_note=FilteredRelation("notes", condition=Q(notes__weight__gt=10)),
+            tracker_task=Count("notes__placings"),
+        )
+        .filter(tracker_task__gte=0)
+        .order_by("-tracker_task")
+        .values("notebook_note__code", "tracker_task")
+    ),
     "window": lambda rows: Category.objects.annotate(
         w=Window(Sum("notes__weight"))
     ).values("w"),

@@ -240,6 +240,25 @@ def test_cursor_when_scope_moved_between_statements_takes_each(
             cursor.execute(insert, ["z", ours_key])
 
 
+def test_drivers_cursor_when_in_scope_reads_none_of_theirs(
+    ours: Rows, theirs: Rows, hides_raw_reads: bool
+) -> None:
+    """A cursor that the driver's own connection gives is as guarded as Django's."""
+    connection.ensure_connection()
+    sql = "SELECT code FROM notebook_note"
+
+    with contextlib.closing(connection.connection.cursor()) as cursor:
+        with pytest.raises(ScopeRequired):
+            cursor.execute(sql)
+        with tenancy.scope(ours.organization):
+            try:
+                cursor.execute(sql)
+            except RawSQLRefused:
+                assert not hides_raw_reads
+            else:
+                assert "secret" not in str(cursor.fetchall())
+
+
 # 24. No setting, a garbage one, another client
 
 

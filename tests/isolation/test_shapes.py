@@ -16,7 +16,11 @@ from tenancy.predicates import protected_tables, tenant_field
 from tests.isolation.conftest import Rows
 from tests.isolation.shapes import GLOBAL_SHAPES, TENANT_SHAPES, Shape, plain
 
-KEYWORDS = ("ON", "INNER", "LEFT", "WHERE", "ORDER", "GROUP", "LIMIT", "UNION", "FOR")
+KEYWORDS = (
+    *("ON", "INNER", "LEFT", "WHERE", "ORDER", "GROUP", "LIMIT", "UNION", "FOR"),
+    # Of a hint.
+    "IGNORE",
+)
 NO_KEYWORD = "".join(rf"(?!{word}\b)" for word in KEYWORDS)
 SOURCE = re.compile(
     r"""(?:FROM|JOIN)\s+\(?["`](?P<table>\w+)["`]"""

@@ -12,8 +12,18 @@ from asgiref.sync import async_to_sync
 from django.core import serializers
 from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, connection, router, transaction
-from django.db.models import F, QuerySet, Subquery, Value
+from django.db.models import (
+    Case,
+    F,
+    IntegerField,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.deletion import Collector, ProtectedError
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
 from django.db.models.signals import pre_delete, pre_save
 from django.test.utils import CaptureQueriesContext
 
@@ -31,7 +41,7 @@ from tests.apps.notebook.models import (
     Placing,
     Remark,
 )
-from tests.isolation.conftest import Rows, content_type_of
+from tests.isolation.conftest import Rows, bare, content_type_of
 
 Act = Callable[[Rows, Rows], Any]
 REFUSED = (CrossOrganization, IntegrityError)
@@ -287,6 +297,52 @@ def test_global_row_when_relation_is_their_row_is_refused(
         transaction.atomic(),
     ):
         Bookmark.objects.create(user=in_acme.user, task=theirs.blocker)
+
+
+EXPRESSIONS: dict[str, Callable[[Any], Any]] = {
+    "value": Value,
+    "value of a field": lambda key: Value(key, output_field=IntegerField()),
+    "sum": lambda key: Value(key) + Value(0),
+    "column": lambda key: F("user_id"),
+    "case": lambda key: Case(When(user__isnull=False, then=Value(key)), default=None),
+    "coalesce": lambda key: Coalesce(F("task_id"), Value(key)),
+    "subquery": lambda key: Subquery(bare(Task).filter(pk=key).values("pk")[:1]),
+    "raw": lambda key: RawSQL("%s", [key]),
+}
+
+
+@pytest.mark.parametrize("make", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_global_row_when_relation_is_expression_is_refused(
+    make: Callable[[Any], Any], in_acme: Rows, theirs: Rows
+) -> None:
+    """What only the database will know is not looked up, and not taken."""
+    rows = Bookmark.objects.filter(pk=in_acme.bookmark.pk)
+
+    for field in ("task", "task_id"):
+        with (
+            pytest.raises(CrossOrganization, match=r"'Bookmark\.task' was given"),
+            transaction.atomic(),
+        ):
+            rows.update(**{field: make(theirs.blocker.pk)})
+    with (
+        pytest.raises(CrossOrganization, match=r"'Bookmark\.task' was given"),
+        transaction.atomic(),
+    ):
+        Bookmark.objects.bulk_update(
+            [_set(in_acme.bookmark, task_id=make(theirs.blocker.pk))], ["task"]
+        )
+
+
+def test_global_row_when_expression_is_unscoped_is_written(
+    ours: Rows, theirs: Rows
+) -> None:
+    """Unscoped, and where no relation is written, any expression is taken."""
+    rows = Bookmark.objects.filter(pk=ours.bookmark.pk)
+
+    with tenancy.unscoped("tests: any key"):
+        assert rows.update(task=F("task")) == 1
+    with tenancy.scope(ours.organization):
+        assert rows.update(user=F("user")) == 1
 
 
 def test_global_row_when_it_holds_their_key_leads_to_none(

@@ -14,6 +14,14 @@ from tenancy.exceptions import UnsupportedDatabase
 
 REFUSAL = "tenancy: "
 
+# Without it the server finds a row by an index that holds its organization as well:
+# there is the unique one to which composite keys refer.
+HINT = " IGNORE INDEX (PRIMARY)"
+
+_LOCKS = frozenset({"UPDATE", "SHARE"})
+_HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
+# A DELETE that takes a hint takes none of these.
+_SINGLE_ONLY = frozenset({"LIMIT", "ORDER", "RETURNING"})
 _SIGNAL = 1644
 _NO_REFERENCED_ROW = (1216, 1452)
 _KEY = re.compile(
@@ -103,6 +111,21 @@ class MySQLBackend(Backend):
                 "SET @tenancy_organization = %s, @tenancy_unscoped = %s", values
             )
         driver.tenancy_sent = values
+
+    def narrow_locks(self, sql: str, verdict: Verdict) -> str:
+        """Return a statement that locks no row of another organization by its key.
+
+        InnoDB locks the row that it finds by primary key before it looks at the
+        organization, and waits for whoever holds it.
+        """
+        if not verdict.needed or type(sql) is not str:
+            return sql
+        scope = current_scope()
+        if scope is None or scope.organization_id is None:
+            return sql
+        if verdict.locking is None:
+            verdict.locking = _write_hints(sql, verdict)
+        return verdict.locking
 
     def write_source(self, table: str, is_recursive: bool) -> str:
         """Return the name with its database, which no expression has."""
@@ -209,7 +232,8 @@ class GuardedCursor:
         if verdict.may_write:
             backend.send_scope()
         try:
-            result = super().execute(query, args)  # type: ignore[misc]
+            narrowed = backend.narrow_locks(query, verdict)
+            result = super().execute(narrowed, args)  # type: ignore[misc]
         except Exception as error:  # Each driver has its own errors.
             backend.translate(error, verdict)
             raise
@@ -226,9 +250,10 @@ class GuardedCursor:
         verdict = backend.admit_many(_as_text(query), rows)
         if verdict is not None and verdict.may_write:
             backend.send_scope()
+        narrowed = query if verdict is None else backend.narrow_locks(query, verdict)
         self._is_admitted = True
         try:
-            return super().executemany(query, rows)  # type: ignore[misc]
+            return super().executemany(narrowed, rows)  # type: ignore[misc]
         except Exception as error:  # Each driver has its own errors.
             backend.translate(error, verdict)
             raise
@@ -246,6 +271,40 @@ class GuardedCursor:
         backend.refuse_opaque(f"The procedure '{procname}'")
         backend.send_scope()
         return super().callproc(procname, args)  # type: ignore[misc]
+
+
+def _write_hints(sql: str, verdict: Verdict) -> str:
+    """Return a statement with the hint after each name of a tenant table."""
+    (statement,) = verdict.statements
+    if statement.words & _HINTS:
+        return sql
+    span = statement.target_span
+    if statement.verb == "DELETE" and span is not None:
+        # With a single table it takes no hint.
+        start, end = span
+        if statement.words & _SINGLE_ONLY or not _has_index(verdict, statement.target):
+            return sql
+        if sql[:start].split() != ["DELETE", "FROM"]:
+            return sql
+        name = sql[start:end]
+        return f"DELETE {name} FROM {name}{HINT}{sql[end:]}"
+    if statement.verb == "SELECT" and not statement.words & _LOCKS:
+        return sql
+    if statement.verb not in ("SELECT", "UPDATE", "DELETE"):
+        return sql
+    ends = list(statement.source_ends)
+    if span is not None and statement.target is not None:
+        ends.append((statement.target, span[1]))
+    for table, end in sorted(ends, key=lambda one: -one[1]):
+        if _has_index(verdict, table):
+            sql = sql[:end] + HINT + sql[end:]
+    return sql
+
+
+def _has_index(verdict: Verdict, table: str | None) -> bool:
+    """Return whether a table has the index of key and organization."""
+    columns = verdict.protected.get(table or "")
+    return columns is not None and columns.key not in (None, columns.organization)
 
 
 def _as_text(query: Any) -> str:

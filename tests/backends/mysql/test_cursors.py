@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 import tenancy
-from project.tracker.models import Project
+from project.tracker.models import Project, Task
+from tenancy.backends.mysql.cursors import HINT
 from tenancy.exceptions import CrossOrganization, RawSQLRefused, ScopeRequired
 from tenancy.models import Organization
 
@@ -262,3 +264,104 @@ def test_views_and_functions_over_tenant_tables_are_refused(
         execute("SELECT count(*) FROM plain_view")
     with tenancy.unscoped("a test"):
         execute(sql)
+
+
+LOCKING: dict[str, tuple[Callable[[], Any], int]] = {
+    "plain read": (lambda: list(Project.objects.filter(name="a")), 0),
+    "locking read": (lambda: list(Project.objects.select_for_update()), 1),
+    "joined": (
+        lambda: list(Task.objects.select_for_update().select_related("project")),
+        2,
+    ),
+    "subquery": (
+        lambda: list(
+            Task.objects.filter(project__in=Project.objects.all()).select_for_update()
+        ),
+        1,
+    ),
+    "update": (lambda: Project.objects.filter(name="a").update(description="x"), 1),
+    "delete": (lambda: Task.objects.filter(title="a")._raw_delete("default"), 1),
+    "joined delete": (
+        lambda: Task.objects.filter(project__name="a")._raw_delete("default"),
+        2,
+    ),
+    "organization": (
+        lambda: Organization.objects.filter(name="Acme").update(name="Acme"),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "count"), LOCKING.values(), ids=LOCKING)
+def test_statement_that_locks_leaves_the_primary_key_aside(
+    act: Callable[[], Any], count: int, acme: Organization
+) -> None:
+    """InnoDB locks what it finds by primary key before it asks whose it is."""
+    with tenancy.scope(acme), CaptureQueriesContext(connection) as queries:
+        act()
+
+    assert queries[-1]["sql"].count(HINT) == count
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE tracker_task USE INDEX (PRIMARY) SET title = 'x'"
+        " WHERE organization_id = %s",
+        "DELETE FROM tracker_task WHERE organization_id = %s ORDER BY id LIMIT 1",
+        "DELETE QUICK FROM tracker_task WHERE organization_id = %s",
+        b"DELETE FROM tracker_task WHERE organization_id = %s",
+        "INSERT INTO django_content_type (app_label, model)"
+        " SELECT title, id FROM tracker_task WHERE organization_id = %s",
+    ],
+    ids=str,
+)
+def test_statement_that_takes_no_hint_is_sent_as_it_is(
+    acme: Organization, sql: Any
+) -> None:
+    """A statement of the project's that has a hint, or cannot have one, is left."""
+    with tenancy.scope(acme), connection.cursor() as cursor:
+        cursor.execute(sql, [text_of(acme)])
+
+        sent: Any = cursor
+        while not hasattr(sent, "_executed"):
+            sent = sent.cursor
+        assert HINT.encode() not in sent._executed
+
+
+def test_statement_in_unscoped_is_sent_as_it_is(execute: Execute) -> None:
+    """What reaches every organization's rows may lock them."""
+    with (
+        tenancy.unscoped("a test"),
+        CaptureQueriesContext(connection) as queries,
+    ):
+        Project.objects.filter(name="a").update(description="x")
+
+    assert HINT not in queries[-1]["sql"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statement_by_key_locks_nothing_in_repeatable_read(
+    acme: Organization, projects: dict[str, Project]
+) -> None:
+    """Where locks are kept to the end of the transaction there is none to keep."""
+    mine, other = projects["a"].pk, projects["z"].pk
+    second: Any = connection.copy()
+    level = "SET SESSION TRANSACTION ISOLATION LEVEL"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{level} REPEATABLE READ")
+    try:
+        with tenancy.scope(acme), transaction.atomic():
+            Project.objects.filter(pk=other).update(description="x")
+            Project.objects.filter(pk__in=[mine, other]).update(description="x")
+            Project.objects.filter(pk=other)._raw_delete("default")
+            assert not Project.objects.select_for_update().filter(pk=other)
+            with tenancy.unscoped("globex at work"), second.cursor() as cursor:
+                cursor.execute(
+                    "SELECT name FROM tracker_project WHERE id = %s FOR UPDATE NOWAIT",
+                    [Project._meta.pk.get_db_prep_value(other, connection)],
+                )
+                assert cursor.fetchall() == (("z",),)
+    finally:
+        second.close()
+        connection.close()

@@ -1,0 +1,155 @@
+"""Line 16: no lock of another organization's row is taken, or waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+
+import tenancy
+from project.tracker.models import Project
+from tenancy.models import Organization
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE = 8.0
+Act = Callable[[Any, Any], object]
+
+
+def update_by_cursor(own: Any, other: Any) -> int:
+    """Update by SQL that names both the key and the organization."""
+    organization = tenancy.require_organization()
+    key = Organization._meta.pk.get_db_prep_value(organization, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tracker_project SET name = 'x'"
+            " WHERE id = %s AND organization_id = %s",
+            [Project._meta.pk.get_db_prep_value(other, connection), key],
+        )
+        return int(cursor.rowcount)
+
+
+def save_by_force(own: Any, other: Any) -> None:
+    """Save an instance that was given the other's key."""
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Project(pk=other, name="x").save(force_update=True)
+
+
+ACTS: dict[str, Act] = {
+    "lock": lambda own, other: (
+        Project.objects.select_for_update().filter(pk=other).first()
+    ),
+    "lock both": lambda own, other: list(
+        Project.objects.select_for_update().filter(pk__in=[own, other])
+    ),
+    "lock joined": lambda own, other: list(
+        Project.objects.select_for_update()
+        .filter(pk=other)
+        .select_related("organization")
+    ),
+    "update": lambda own, other: Project.objects.filter(pk=other).update(name="x"),
+    "update both": lambda own, other: Project.objects.filter(
+        pk__in=[own, other]
+    ).update(name="x"),
+    "delete": lambda own, other: Project.objects.filter(pk=other).delete(),
+    "raw delete": lambda own, other: Project.objects.filter(pk=other)._raw_delete(
+        "default"
+    ),
+    "save": save_by_force,
+    "cursor": update_by_cursor,
+}
+
+
+@pytest.fixture
+def keys(acme: Organization, globex: Organization) -> tuple[Any, Any]:
+    """The keys of a project of acme's and of one of globex's."""
+    made = []
+    for organization in (acme, globex):
+        with tenancy.scope(organization):
+            made.append(Project.objects.create(name=organization.name).pk)
+    return made[0], made[1]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Callable[[], None]], threading.Thread]]:
+    """Start a function in a thread, with a connection of its own."""
+    threads: list[threading.Thread] = []
+
+    def run(function: Callable[[], None]) -> threading.Thread:
+        def target() -> None:
+            try:
+                function()
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=target)
+        threads.append(thread)
+        thread.start()
+        return thread
+
+    yield run
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_statement_when_they_hold_the_row_does_not_wait(
+    act: Act,
+    keys: tuple[Any, Any],
+    acme: Organization,
+    globex: Organization,
+    start: Any,
+) -> None:
+    """A statement that names a row of globex ends while globex holds it locked."""
+    is_held, is_done = threading.Event(), threading.Event()
+    in_time = []
+
+    def hold() -> None:
+        with tenancy.scope(globex), transaction.atomic():
+            assert Project.objects.select_for_update().get(pk=keys[1])
+            is_held.set()
+            # What has no locks of rows has none to hold.
+            if connection.features.has_select_for_update:
+                in_time.append(is_done.wait(PATIENCE))
+
+    holder = start(hold)
+    assert is_held.wait(PATIENCE)
+    if not connection.features.has_select_for_update:
+        holder.join()
+    with tenancy.scope(acme), transaction.atomic():
+        act(*keys)
+    is_done.set()
+    holder.join()
+
+    assert in_time == [True] * connection.features.has_select_for_update
+
+
+@pytest.mark.parametrize("name", ["lock", "update", "save"])
+def test_statement_when_its_transaction_is_open_lets_them_lock(
+    name: str,
+    keys: tuple[Any, Any],
+    acme: Organization,
+    globex: Organization,
+    start: Any,
+) -> None:
+    """Globex locks and changes its row while acme's transaction is still open."""
+    changed = []
+
+    def change() -> None:
+        with tenancy.scope(globex), transaction.atomic():
+            row = Project.objects.select_for_update().get(pk=keys[1])
+            changed.append(Project.objects.filter(pk=row.pk).update(name="theirs"))
+
+    with tenancy.scope(acme), transaction.atomic():
+        ACTS[name](*keys)
+        if connection.features.has_select_for_update:
+            start(change).join(PATIENCE)
+            assert changed == [1]
+    if not connection.features.has_select_for_update:
+        # Whoever writes waits for whoever wrote, whatever the row.
+        start(change).join()
+
+    assert changed == [1]
