@@ -32,12 +32,14 @@ def erase_user(user: Model, *, reason: str) -> None:
         CrossOrganization: an organization's scope is active.
         ImpersonationRefused: somebody acts in another's name.
         ValueError: the reason is blank, or the user is not saved.
+        User.DoesNotExist: the user is gone already.
     """
     _refuse(user, reason)
     alias, key = find_alias(user), user.pk
     acting = current_scope()
     with look_up(LookUp.ERASURE):
         take_locks(alias, users=[key])
+        stored = type(user)._base_manager.using(alias).get(pk=key)
         # Nobody adds a membership of theirs now: that takes the same lock.
         memberships = _rows("Membership", alias).filter(user=key)
         take_locks(
@@ -51,12 +53,12 @@ def erase_user(user: Model, *, reason: str) -> None:
                 acting, "membership.erased", membership
             )
         memberships.delete()
-        _forget_names(user, alias)
+        _forget_names(stored, alias)
         system: Any = apps.get_model("tenancy", "SystemEvent")
         system.objects.db_manager(alias).record_as(
             acting, "user.erased", user, reason=reason
         )
-        user.delete(using=alias)
+        stored.delete(using=alias)
         _rows("Lock", alias).filter(name=f"user:{key}").delete()
     send_on_commit(user_erased, type(user), using=alias, key=key)
 

@@ -160,5 +160,8 @@ def test_erasure_is_told_and_not_done_twice(carol: User) -> None:
         user_erased.disconnect(receive)
 
     assert told == [key]
-    with pytest.raises(ValueError, match="not saved"):
+    with pytest.raises(User.DoesNotExist):
         erase_user(carol, reason="asked for it")
+    with pytest.raises(ValueError, match="not saved"):
+        erase_user(User(pk=None), reason="asked for it")
+    assert SystemEvent.objects.count() == 1

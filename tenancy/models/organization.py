@@ -442,9 +442,15 @@ class AbstractOrganization(StampedModel, ProtectedModel):
             self._require_status(alias, {"archived"})
             self.refresh_from_db(using=alias)
             self.slug = self.slug if slug is None else slug
-            self.status = self.Status.ACTIVE
-            self.save(using=alias, update_fields=["slug", "status", "updated_at"])
-            self.refresh_from_db(using=alias, fields=["living_slug"])
+            claimed = _claim([self], alias)
+            # Not save(): nobody's own code or receivers run unscoped.
+            rows: TenantQuerySet[Self] = TenantQuerySet(type(self), using=alias)
+            now = timezone.now()
+            rows.filter(pk=self.pk).update(
+                slug=self.slug, status=self.Status.ACTIVE, updated_at=now
+            )
+            _slugs(alias).give(claimed)
+            self.refresh_from_db(using=alias)
             with scope(self, user=acting and acting.user_id):
                 _trail(alias).record_as(acting, "organization.restored", self)
                 self._send(organization_restored)
@@ -490,7 +496,10 @@ class AbstractOrganization(StampedModel, ProtectedModel):
     @classmethod
     def keeps_slugs(cls) -> bool:
         """Return whether it is the model whose slugs are kept."""
-        return cls._meta.label_lower == conf.organization_model().lower()
+        # That of a proxy model, too.
+        concrete = cls._meta.concrete_model
+        assert concrete is not None
+        return concrete._meta.label_lower == conf.organization_model().lower()
 
     def fill_slug(self) -> None:
         """Make a slug from the name where there is none."""
