@@ -255,7 +255,8 @@ class SubscriptionManager(TenantManager["Subscription"]):
         row._take_state(state, event)
         if row.is_live:
             self._require_none_live(alias, row.product, besides=row)
-        row.clean_fields()
+        # Not the transitions: what the provider bills is what is stored.
+        row._clean_each_field()
         row.validate_constraints()
         _save(row, alias)
         if was_new:
@@ -525,26 +526,25 @@ class Subscription(StampedModel, TenantModel):
         return self.status not in ENDED
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Validate the fields, with the product of the plan."""
-        self._fill_product()
-        super().clean_fields(exclude=exclude)
+        """Validate the fields, with the product of the plan.
 
-    def clean(self) -> None:
-        """Refuse a plan of another product, and a status that cannot follow."""
-        super().clean()
-        if self.next_plan is not None and self.next_plan.product != self.product:
-            raise ValidationError(
-                {"next_plan": _("Choose a plan of the same product.")}, code="product"
-            )
-        if self._state.adding:
-            return
-        rows = type(self)._base_manager.using(self._state.db)
-        before = rows.filter(pk=self.pk).values_list("status", flat=True).first()
-        if before is not None and not _can_follow(before, self.status):
-            raise ValidationError(
-                {"status": _("This status cannot follow the present one.")},
-                code="transition",
-            )
+        A plan of another product cannot follow, nor can a status that is not one of
+        TRANSITIONS.
+        """
+        errors: dict[str, list[ValidationError]] = {}
+        try:
+            self._clean_each_field(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        excluded = {*(exclude or ()), *errors}
+        if "next_plan" not in excluded and not self._keeps_product():
+            fault = _("Choose a plan of the same product.")
+            errors["next_plan"] = [ValidationError(fault, code="product")]
+        if "status" not in excluded and not self._keeps_transitions():
+            fault = _("This status cannot follow the present one.")
+            errors["status"] = [ValidationError(fault, code="transition")]
+        if errors:
+            raise ValidationError(errors)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the subscription, with the product of its plan."""
@@ -776,6 +776,20 @@ class Subscription(StampedModel, TenantModel):
     async def aend(self) -> None:
         """See end()."""
         await sync_to_async(self.end)()
+
+    def _clean_each_field(self, exclude: Collection[str] | None = None) -> None:
+        self._fill_product()
+        super().clean_fields(exclude=exclude)
+
+    def _keeps_product(self) -> bool:
+        return self.next_plan is None or self.next_plan.product == self.product
+
+    def _keeps_transitions(self) -> bool:
+        if self._state.adding:
+            return True
+        rows = type(self)._base_manager.using(self._state.db)
+        before = rows.filter(pk=self.pk).values_list("status", flat=True).first()
+        return before is None or _can_follow(before, self.status)
 
     def _fill_product(self) -> None:
         if self.plan_id is None:

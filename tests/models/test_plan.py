@@ -69,6 +69,8 @@ def test_plan_when_formed_is_valid() -> None:
 
     plan.full_clean()
 
+    assert str(plan) == "Team"
+
 
 def test_plan_when_faulty_twice_names_each_field() -> None:
     """What the fields find and what the plan finds is said together."""

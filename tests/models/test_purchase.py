@@ -47,6 +47,7 @@ def test_record_keeps_payment_once(acme: Organization) -> None:
         purchase_recorded.disconnect(note)
 
     assert again.pk == first.pk
+    assert str(first) == "pi_1"
     assert recorded == 1
     assert sent == [(first.pk, acme.pk)]
 

@@ -100,6 +100,7 @@ def test_start_subscribes_organization(acme: Organization, team: Plan) -> None:
 
         stored = Subscription.objects.live().get()
         assert AuditEvent.objects.filter(action="subscription.started").count() == 1
+        assert str(stored) == "Team (active)"
     assert (stored.pk, stored.organization_id) == (started.pk, acme.pk)
     assert (stored.status, stored.product, stored.seats) == ("active", "main", 3)
     # February has no 31st.
