@@ -96,6 +96,8 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    ORGANIZATIONS_OF_USER = "tenancy: number of organizations of a user, for the limit"
+    DELETION_OF_USER = "tenancy: whether a user that is deleted has memberships"
 
 
 class _Entry:

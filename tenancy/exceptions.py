@@ -84,3 +84,18 @@ class PermissionNotHeld(TenancyError, PermissionDenied):
 
 class ImpersonationRefused(TenancyError, PermissionDenied):
     """Impersonation is not allowed here, or does not allow this."""
+
+
+# Members
+
+
+class RoleInUse(TenancyError, ValueError):
+    """A role that a membership or an invitation has cannot be deleted."""
+
+
+class BuiltInRole(TenancyError, ValueError):
+    """A built-in role keeps its key and its permissions, and is not deleted."""
+
+
+class HasMemberships(TenancyError, ValueError):
+    """A user who has memberships, ended ones too, is not deleted as one row."""

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.apps import apps
 from django.db import OperationalError, connections, router, transaction
-from django.db.models import Manager, Model
+from django.db.models import Manager, Model, QuerySet
 from django.dispatch import Signal
 
 from tenancy.backends.enforcement import get_enforcement
@@ -57,12 +57,13 @@ def verb(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
     return run
 
 
-def find_alias(subject: Model | Manager[Any]) -> str:
-    """Return the database to which a model's instance or its manager writes."""
+def find_alias(subject: Model | Manager[Any] | QuerySet[Any, Any]) -> str:
+    """Return the database to which an instance, a manager or a queryset writes."""
     if isinstance(subject, Model):
         return router.db_for_write(type(subject), instance=subject)
-    # Manager.db is the alias for reads.
-    return subject._db or router.db_for_write(subject.model)
+    # Their property "db" is the alias for reads; the stubs leave "_db" out.
+    chosen: str | None = getattr(subject, "_db")  # noqa: B009 - as above
+    return chosen or router.db_for_write(subject.model)
 
 
 def take_locks(alias: str, *, users: Any = (), organizations: Any = ()) -> None:

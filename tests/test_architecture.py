@@ -20,7 +20,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("predicates",),
     ("constraints", "policies", "querysets"),
     ("fields", "encryption", "operations", "texts"),
-    ("connections", "limits", "managers", "transactions"),
+    (
+        "connections",
+        "limits",
+        "managers",
+        "ownership",
+        "permissions",
+        "transactions",
+    ),
     ("models", "management", "migrations"),
     ("admin", "checks", "resolvers", "sites", "testing"),
     (
@@ -42,6 +49,7 @@ NEIGHBOURS = {
     ("connections", "managers"),
     ("management", "models"),
     ("migrations", "models"),
+    ("ownership", "transactions"),
 }
 
 FORBIDDEN = {

@@ -249,8 +249,10 @@ def test_look_ups_are_the_enumerated_ones() -> None:
     assert {purpose.name for purpose in LookUp} == {
         "CONSTRAINT_CHECK",
         "CREATION",
+        "DELETION_OF_USER",
         "FLUSH",
         "MIGRATION",
+        "ORGANIZATIONS_OF_USER",
         "ORGANIZATION_BY_KEY",
         "SEQUENCE_RESET",
         "TEST_SERIALIZATION",
