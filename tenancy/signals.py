@@ -23,3 +23,12 @@ ownership_transferred = Signal()
 
 role_changed is not sent for the two.
 """
+
+team_joined = Signal()
+"""Sent when a member was put into a team; ``team``, ``membership``."""
+
+team_left = Signal()
+"""Sent when a member was taken out of a team that stays; ``team``, ``membership``.
+
+Not where the membership ended, which sends member_ended.
+"""

@@ -219,8 +219,7 @@ class MembershipManager(TenantManager["Membership"]):
         if membership is not None and membership.is_live:
             raise _already_member()
         require_seat(organization_id, using=alias)
-        with look_up(LookUp.ORGANIZATIONS_OF_USER):
-            require_organization_room(user_id, using=alias)
+        require_organization_room(user_id, using=alias)
         active = current_scope()
         if active is None or active.user_id != user_id:
             chosen.require_held()
@@ -364,6 +363,29 @@ class Membership(StampedModel, TenantModel):
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
 
+    def lock_live(self) -> str:
+        """Lock the organization and read the membership anew, which is to be live.
+
+        Returns:
+            str: the database's alias.
+        Raises:
+            NotAMember: the membership has ended, or was deleted.
+            CrossOrganization: it is another organization's.
+        """
+        require_own(self)
+        alias = find_alias(self)
+        take_locks(alias, organizations=[self.organization_id])
+        rows = Membership._base_manager.using(alias).select_related("role")
+        stored = rows.filter(pk=self.pk).first()
+        if stored is None or not stored.is_live:
+            raise NotAMember(
+                "The membership has ended, or was deleted. Add the user again, with "
+                "Membership.objects.add(user=...)."
+            )
+        self.role, self.user_id = stored.role, stored.user_id
+        self.ended_at = stored.ended_at
+        return alias
+
     @verb
     def end(self) -> Self:
         """End the membership: the member leaves, or is removed.
@@ -379,7 +401,7 @@ class Membership(StampedModel, TenantModel):
             ImpersonationRefused: an impersonator ends an owner's.
             CrossOrganization: it is another organization's.
         """
-        alias = self._lock()
+        alias = self.lock_live()
         self._require_authority()
         if self.role.is_owner:
             refuse_impersonator("The ownership")
@@ -410,7 +432,7 @@ class Membership(StampedModel, TenantModel):
             ImpersonationRefused: an impersonator makes or unmakes an owner.
             CrossOrganization: the membership or the role is another organization's.
         """
-        alias = self._lock()
+        alias = self.lock_live()
         before, after = self.role, _find_role(alias, self.organization_id, role)
         if before.pk == after.pk:
             return self
@@ -445,14 +467,14 @@ class Membership(StampedModel, TenantModel):
             ImpersonationRefused: an impersonator acts.
             CrossOrganization: one of the two is another organization's.
         """
-        alias = self._lock()
+        alias = self.lock_live()
         refuse_impersonator("The ownership")
         if to.pk == self.pk:
             raise ValueError(
                 "Membership.transfer_ownership() was given the owner's own "
                 "membership. Pass another member's."
             )
-        to._lock()
+        to.lock_live()
         if not self.role.is_owner:
             raise PermissionNotHeld(
                 "Membership.transfer_ownership() was called on a member who is no "
@@ -479,26 +501,6 @@ class Membership(StampedModel, TenantModel):
     async def atransfer_ownership(self, *, to: Membership) -> Self:
         """See transfer_ownership()."""
         return await sync_to_async(self.transfer_ownership)(to=to)
-
-    def _lock(self) -> str:
-        """Lock the organization, read the row anew, and return the database's alias.
-
-        Raises:
-            NotAMember: the membership has ended, or was deleted.
-        """
-        require_own(self)
-        alias = find_alias(self)
-        take_locks(alias, organizations=[self.organization_id])
-        rows = Membership._base_manager.using(alias).select_related("role")
-        stored = rows.filter(pk=self.pk).first()
-        if stored is None or not stored.is_live:
-            raise NotAMember(
-                "The membership has ended, or was deleted. Add the user again, with "
-                "Membership.objects.add(user=...)."
-            )
-        self.role, self.user_id = stored.role, stored.user_id
-        self.ended_at = stored.ended_at
-        return alias
 
     def _require_authority(self) -> None:
         """Refuse where the acting user is outranked by the member, and is another."""
@@ -647,16 +649,23 @@ def _is_of_user(origin: Any) -> bool:
     return issubclass(model, get_user_model())
 
 
-def _keep_user(instance: models.Model, using: str, **kwargs: Any) -> None:
+def require_without_memberships(user: models.Model, *, using: str) -> None:
     """Refuse to delete a user who has memberships, wherever they are.
 
     A cascade would meet the scope's only, and the database would tell of the others.
+
+    Raises:
+        HasMemberships: the user has one, live or ended.
     """
     with look_up(LookUp.DELETION_OF_USER):
-        has_any = Membership._base_manager.using(using).filter(user=instance.pk)
-        found = has_any.exists()
-    if found:
+        rows = Membership._base_manager.using(using).filter(user=user.pk)
+        has_any = rows.exists()
+    if has_any:
         raise _has_memberships()
+
+
+def _keep_user(instance: models.Model, using: str, **kwargs: Any) -> None:
+    require_without_memberships(instance, using=using)
 
 
 def _has_memberships() -> HasMemberships:
