@@ -316,12 +316,6 @@ class Role(StampedModel, TenantModel):
         except ValidationError as error:
             errors = error.update_error_dict(errors)
         excluded = set(exclude or ()) | set(errors)
-        if "permissions" not in excluded:
-            has_every = self.key in _WITH_EVERY
-            try:
-                require_grantable(self.permissions, allows_every=has_every)
-            except ValidationError as error:
-                errors["permissions"] = error.error_list
         if "key" not in excluded and self._changes_built_in_key():
             errors["key"] = [
                 ValidationError(
@@ -329,6 +323,12 @@ class Role(StampedModel, TenantModel):
                     code="built_in",
                 )
             ]
+        elif "permissions" not in excluded:
+            has_every = self.key in _WITH_EVERY
+            try:
+                require_grantable(self.permissions, allows_every=has_every)
+            except ValidationError as error:
+                errors["permissions"] = error.error_list
         if errors:
             raise ValidationError(errors)
 

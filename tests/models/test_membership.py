@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
@@ -642,7 +642,6 @@ def test_user_when_deleted_tells_nothing(
 # Async twins
 
 
-@pytest.mark.django_db(transaction=True)
 def test_async_verbs_do_the_same(
     acme: Organization, owner: Membership, carol: User
 ) -> None:
@@ -656,4 +655,4 @@ def test_async_verbs_do_the_same(
             await owner.aend()
             return [one async for one in Membership.objects.owners()]
 
-    assert [one.user_id for one in asyncio.run(run())] == [carol.pk]
+    assert [one.user_id for one in async_to_sync(run)()] == [carol.pk]
