@@ -44,10 +44,11 @@ def test_authenticate_when_password_is_right_returns_user(
     alice: User, word: str
 ) -> None:
     """The address is taken in any case."""
-    found = authenticate(**{word: "Alice@ACME.example", "password": "demo"})
+    right: dict[str, Any] = {word: "Alice@ACME.example", "password": "demo"}
+    wrong: dict[str, Any] = {word: alice.email, "password": "wrong"}
 
-    assert found == alice
-    assert authenticate(**{word: alice.email, "password": "wrong"}) is None
+    assert authenticate(**right) == alice
+    assert authenticate(**wrong) is None
     assert authenticate(email="nobody@example.com", password="demo") is None
 
 
