@@ -9,7 +9,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models.signals import post_delete, pre_delete
+from django.db.models.signals import class_prepared, post_delete, pre_delete
+from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +24,7 @@ from tenancy.context import (
 from tenancy.exceptions import (
     AlreadyMember,
     HasMemberships,
+    LastOwner,
     LimitReached,
     NotAMember,
     PermissionNotHeld,
@@ -406,7 +408,11 @@ class Membership(StampedModel, TenantModel):
         if self.role.is_owner:
             refuse_impersonator("The ownership")
         self.ended_at = timezone.now()
-        self.save(using=alias, update_fields=["ended_at", "updated_at"])
+        try:
+            self.save(using=alias, update_fields=["ended_at", "updated_at"])
+        except LastOwner:
+            self.ended_at = None
+            raise
         _record(alias, "membership.ended", self, role=self.role.key)
         send_on_commit(member_ended, Membership, using=alias, membership=self)
         return self
@@ -441,7 +447,11 @@ class Membership(StampedModel, TenantModel):
         if before.is_owner or after.is_owner:
             refuse_impersonator("The ownership")
         self.role = after
-        self.save(using=alias, update_fields=["role", "updated_at"])
+        try:
+            self.save(using=alias, update_fields=["role", "updated_at"])
+        except LastOwner:
+            self.role = before
+            raise
         _record(
             alias, "membership.role_changed", self, before=before.key, after=after.key
         )
@@ -675,12 +685,23 @@ def _has_memberships() -> HasMemberships:
     )
 
 
-pre_delete.connect(
-    _lock_before_deletion, sender=Membership, dispatch_uid="tenancy.owners_before"
-)
-post_delete.connect(
-    _count_after_deletion, sender=Membership, dispatch_uid="tenancy.owners_after"
-)
-pre_delete.connect(
-    _keep_user, sender=settings.AUTH_USER_MODEL, dispatch_uid="tenancy.user"
-)
+def _watch(model: Any) -> None:  # A model, or the label of the user model.
+    if isinstance(model, type) and issubclass(model, Membership):
+        pre_delete.connect(_lock_before_deletion, sender=model)
+        post_delete.connect(_count_after_deletion, sender=model)
+    else:
+        pre_delete.connect(_keep_user, sender=model)
+
+
+@receiver(class_prepared)
+def watch_proxy(sender: type[models.Model], **kwargs: Any) -> None:
+    """Hold a proxy to what its model is held to: signals name the class deleted."""
+    if sender._meta.proxy and (
+        issubclass(sender, Membership)
+        or sender._meta.concrete_model._meta.label == settings.AUTH_USER_MODEL  # type: ignore[union-attr]  # a proxy has one
+    ):
+        _watch(sender)
+
+
+_watch(Membership)
+_watch(settings.AUTH_USER_MODEL)

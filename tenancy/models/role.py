@@ -127,8 +127,8 @@ class RoleManager(TenantManager["Role"]):
         take_locks(alias, organizations=[organization_id])
         role = self.model(name=name, permissions=list(permissions))
         role.key = key or role._make_key(alias)
-        role.full_clean()
         role.require_held()
+        role.full_clean()
         role.save(using=alias, force_insert=True)
         AuditEvent.objects.db_manager(alias).record(
             "role.created", role, permissions=role.permissions
@@ -327,8 +327,11 @@ class Role(StampedModel, TenantModel):
             has_every = self.key in _WITH_EVERY
             try:
                 require_grantable(self.permissions, allows_every=has_every)
+                self._require_held_changes()
             except ValidationError as error:
                 errors["permissions"] = error.error_list
+            except PermissionNotHeld as error:
+                errors["permissions"] = [ValidationError(str(error), code="refused")]
         if errors:
             raise ValidationError(errors)
 
@@ -406,6 +409,16 @@ class Role(StampedModel, TenantModel):
             # The last hexadecimal digits of a UUID of version 7 are random.
             return f"{stem}-{self.pk.hex[-8:]}"
         return stem
+
+    def _require_held_changes(self) -> None:
+        """Refuse in forms what the verbs refuse: permissions that are not one's own."""
+        stored = None
+        if not self._state.adding:
+            stored = Role._base_manager.using(self._state.db).filter(pk=self.pk).first()
+        if stored is None or stored.permissions != self.permissions:
+            self.require_held()
+            if stored is not None:
+                stored.require_held()
 
     def _changes_built_in_key(self) -> bool:
         if self._state.adding:

@@ -95,10 +95,12 @@ class Team(StampedModel, TenantModel):
 
         Raises:
             NotAMember: the membership has ended.
+            DoesNotExist: the team was deleted.
             CrossOrganization: the team or the membership is another organization's.
         """
         require_own(self)
         alias = membership.lock_live()
+        Team._base_manager.using(alias).get(pk=self.pk)
         links: Any = apps.get_model("tenancy", "TeamMembership")._base_manager
         _link, is_new = links.using(alias).get_or_create(
             organization_id=self.organization_id, team=self, membership=membership

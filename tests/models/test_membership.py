@@ -7,6 +7,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.test.utils import isolate_apps
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
@@ -509,6 +510,36 @@ def test_last_owner_when_taken_away_is_kept(
 
         assert Membership.objects.owners().count() == 1
         assert Membership.objects.live().count() == 2
+
+
+@pytest.mark.parametrize("verb", ["end", "change_role"])
+def test_last_owner_when_refused_is_owner_in_hand(owner: Membership, verb: str) -> None:
+    """A refused verb leaves the instance as the row is."""
+    with tenancy.scope(owner.organization_id), pytest.raises(LastOwner):
+        WAYS[verb](owner)
+
+    assert owner.is_owner
+
+
+@isolate_apps("tests.apps.notebook")
+def test_last_owner_when_proxy_is_deleted_is_kept(owner: Membership) -> None:
+    """A proxy of the membership, or of the user, is held to the same rules."""
+
+    class Colleague(Membership):
+        class Meta:
+            app_label = "notebook"
+            proxy = True
+
+    class Person(User):
+        class Meta:
+            app_label = "notebook"
+            proxy = True
+
+    with tenancy.scope(owner.organization_id):
+        with pytest.raises(LastOwner):
+            Colleague.objects.all().delete()
+        with pytest.raises(HasMemberships), transaction.atomic():
+            Person.objects.filter(pk=owner.user_id).delete()
 
 
 @pytest.mark.parametrize("name", PLAIN_WAYS)

@@ -109,6 +109,10 @@ def test_create_role_when_exceeding_own_is_refused(
             editors.set_permissions([VIEW, "tracker.delete_task"])
         with pytest.raises(PermissionNotHeld):
             Membership.objects.get(user=bob).change_role("admin")
+        editors.permissions = [VIEW, "tracker.delete_task"]
+        with pytest.raises(ValidationError, match="does not hold") as caught:
+            editors.full_clean()
+    assert list(caught.value.error_dict) == ["permissions"]
 
 
 def test_create_role_when_no_member_acts_is_refused(
