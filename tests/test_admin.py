@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Project, Task
-from tenancy.admin import MembershipAdmin, RefusingAdmin
 from tenancy.models import Membership, Organization, Role, User
 from tenancy.sites import TenantAdminSite
 
@@ -444,18 +444,29 @@ def test_last_owner_is_kept_by_deletions(root: Client, acme: Organization) -> No
 
 
 def test_last_owner_when_refused_late_is_said(
-    root: Client, acme: Organization, monkeypatch: pytest.MonkeyPatch
+    root: Client, acme: Organization, alice: User, bob: User
 ) -> None:
     """What is refused only when it is written, after a race, ends as a message."""
     owner = owner_of(acme)
-    monkeypatch.setattr(MembershipAdmin, "find_refusals", RefusingAdmin.find_refusals)
+    with tenancy.scope(acme):
+        other = Membership.objects.add(user=bob, role="owner")
 
-    response = root.post(
-        f"/admin/tenancy/membership/{owner.pk}/delete/", {"post": "yes"}, follow=True
-    )
+    def demote(**values: Any) -> None:
+        other.change_role("member")
+
+    pre_delete.connect(demote, sender=Membership)
+    try:
+        response = root.post(
+            f"/admin/tenancy/membership/{owner.pk}/delete/",
+            {"post": "yes"},
+            follow=True,
+        )
+    finally:
+        pre_delete.disconnect(demote, sender=Membership)
 
     assert "Make another member an owner first" in text(response)
-    assert owner_of(acme) == owner
+    with tenancy.scope(acme):
+        assert set(Membership.objects.owners()) == {owner, other}
 
 
 def test_user_with_memberships_is_kept(superuser: Client, bob: User) -> None:

@@ -252,6 +252,8 @@ class Role(StampedModel, TenantModel):
         )
         return self
 
+    rename.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
     async def arename(self, name: str) -> Self:
         """See rename()."""
         return await sync_to_async(self.rename)(name)
@@ -267,6 +269,8 @@ class Role(StampedModel, TenantModel):
             BuiltInRole: the role is built in.
         """
         return self._set_permissions(self._lock(), permissions)
+
+    set_permissions.alters_data = True  # type: ignore[attr-defined]  # as above
 
     async def aset_permissions(self, permissions: Iterable[str]) -> Self:
         """See set_permissions()."""
@@ -284,6 +288,8 @@ class Role(StampedModel, TenantModel):
         stored = self._lock()
         return self._set_permissions(stored, [*stored.permissions, *permissions])
 
+    grant.alters_data = True  # type: ignore[attr-defined]  # as above
+
     async def agrant(self, *permissions: str) -> Self:
         """See grant()."""
         return await sync_to_async(self.grant)(*permissions)
@@ -299,6 +305,8 @@ class Role(StampedModel, TenantModel):
         stored = self._lock()
         kept = [name for name in stored.permissions if name not in permissions]
         return self._set_permissions(stored, kept)
+
+    revoke.alters_data = True  # type: ignore[attr-defined]  # as above
 
     async def arevoke(self, *permissions: str) -> Self:
         """See revoke()."""
