@@ -25,7 +25,7 @@ class CountingHasher(MD5PasswordHasher):
 
     hashed = 0
 
-    def encode(self, password: str | bytes, salt: str | bytes) -> str:
+    def encode(self, password: str, salt: str) -> str:
         """Count, and hash."""
         CountingHasher.hashed += 1
         return super().encode(password, salt)
