@@ -10,11 +10,17 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, Field, Model, OuterRef, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.context import current_scope, scope
-from tenancy.exceptions import TransitionRefused
+from tenancy.exceptions import (
+    BuiltInRole,
+    HasMemberships,
+    LastOwner,
+    RoleInUse,
+    TransitionRefused,
+)
 from tenancy.models import (
     Membership,
     Organization,
@@ -23,11 +29,51 @@ from tenancy.models import (
     SystemEvent,
     User,
 )
+from tenancy.models.membership import require_without_memberships
 from tenancy.predicates import tenant_field
 from tenancy.sites import View, render_in_scope
 
+REFUSALS = (BuiltInRole, HasMemberships, LastOwner, RoleInUse)
+"""What verbs and models refuse, and a page then says."""
 
-class ScopedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+
+class RefusingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """Says what a rule refuses, where it is found when the row is written."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the list, or run an action."""
+        return self._say_refusal(request, super().changelist_view, extra_context)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Show and take the form of a row."""
+        return self._say_refusal(request, super().changeform_view, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Ask before deleting a row."""
+        return self._say_refusal(request, super().delete_view, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Return what would be deleted, and what protects it."""
+        *found, protected = super().get_deleted_objects(objs, request)
+        return *found, [*protected, *self.find_refusals(objs)]
+
+    def find_refusals(self, objs: Any) -> list[str]:
+        """Return why the rows cannot be deleted."""
+        return []
+
+    def _say_refusal(
+        self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        try:
+            return view(request, *args, **kwargs)
+        except REFUSALS as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class ScopedAdmin(RefusingAdmin):
     """What the admins of tenant rows and of organizations share."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -188,7 +234,7 @@ class UserForm(UserChangeForm):  # type: ignore[type-arg]  # generic in the stub
         fields = "__all__"
 
 
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class UserAdmin(RefusingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """The admin of users: superusers edit all, others see their fellow members."""
 
     form = UserForm
@@ -229,6 +275,15 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the st
         """Return all users to a superuser, and fellow members to others."""
         visible = pickable_users(request)
         return super().get_queryset(request).filter(pk__in=visible.values("pk"))
+
+    def find_refusals(self, objs: Any) -> list[str]:
+        """Return why users cannot be deleted: the same wherever they are members."""
+        try:
+            for user in objs:
+                require_without_memberships(user, using=user._state.db)
+        except HasMemberships as refusal:
+            return [str(refusal)]
+        return []
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let superusers add users; others invite them."""
@@ -333,6 +388,16 @@ class MembershipAdmin(TenantAdmin):
         joined = self.get_list_select_related(request)
         return super().get_queryset(request).select_related(*joined)
 
+    def find_refusals(self, objs: Any) -> list[str]:
+        """Return why memberships cannot be deleted: an organization keeps an owner."""
+        chosen = {membership.pk for membership in objs}
+        for organization_id in {membership.organization_id for membership in objs}:
+            owners = Membership.objects.owners().filter(organization=organization_id)
+            keys = set(owners.values_list("pk", flat=True))
+            if keys and keys <= chosen:
+                return [str(_("An organization would be left without an owner."))]
+        return []
+
 
 class RoleAdmin(TenantAdmin):
     """The admin of roles."""
@@ -340,6 +405,14 @@ class RoleAdmin(TenantAdmin):
     list_display = ("name", "key", "created_at")
     search_fields = ("name", "key")
     readonly_fields = ("created_at", "updated_at")
+
+    def find_refusals(self, objs: Any) -> list[str]:
+        """Return why roles cannot be deleted: those that are built in stay."""
+        return [
+            str(_("“%s” is a built-in role.") % role)
+            for role in objs
+            if role.is_built_in
+        ]
 
 
 class SystemEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only

@@ -7,12 +7,14 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Field, Model
+from django.utils.module_loading import import_string
 
 from tenancy import conf
 from tenancy.constraints import UniqueEverywhere
@@ -28,6 +30,7 @@ from tenancy.predicates import TENANT_KEY, tenant_field
 from tenancy.querysets import TenantQuerySet
 
 ENFORCED_VENDORS = frozenset({"postgresql", "mysql", "sqlite"})
+BACKEND = "tenancy.auth.OrganizationBackend"
 MIDDLEWARE = "tenancy.middleware.TenancyMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 SCOPED_RELATIONS = (
@@ -43,6 +46,7 @@ def register() -> None:
     checks.register(check_models, Tags.models)
     checks.register(check_organization_key, Tags.models)
     checks.register(check_middleware)
+    checks.register(check_backends)
     checks.register(check_vendors)
     checks.register(check_databases, Tags.database)
 
@@ -269,6 +273,33 @@ def check_middleware(
             id="tenancy.E010",
         )
     ]
+
+
+def check_backends(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that no other backend gives permissions in every organization."""
+    backends = list(settings.AUTHENTICATION_BACKENDS)
+    if BACKEND not in backends:
+        return []
+    return [
+        Error(
+            f"AUTHENTICATION_BACKENDS lists {name!r} beside '{BACKEND}'. Its "
+            "permissions of users and groups apply in every organization.",
+            hint=f"Remove {name!r}: '{BACKEND}' takes its place. Of a backend of your "
+            "own that derives from ModelBackend, derive it from OrganizationBackend.",
+            id="tenancy.E016",
+        )
+        for name in backends
+        if name != BACKEND and _gives_global_permissions(name)
+    ]
+
+
+def _gives_global_permissions(name: str) -> bool:
+    backend = import_string(name)
+    return issubclass(backend, ModelBackend) and not issubclass(
+        backend, import_string(BACKEND)
+    )
 
 
 def check_vendors(

@@ -197,3 +197,19 @@ def reuse_slugs() -> bool:
     only the slugs of living organizations are taken.
     """
     return bool(getattr(settings, "TENANCY_REUSE_SLUGS", False))
+
+
+# Members
+
+
+def member_permissions() -> Collection[str] | None:
+    """Return TENANCY_MEMBER_PERMISSIONS, what the built-in role "member" grants.
+
+    Type: a collection of str, "app_label.codename" of tenant models, or None for the
+    permission to view each tenant model of the project, and none of the package's own.
+    Default: None. What no role can grant is passed over.
+    """
+    permissions: Collection[str] | None = getattr(
+        settings, "TENANCY_MEMBER_PERMISSIONS", None
+    )
+    return permissions

@@ -104,6 +104,8 @@ class LookUp(Enum):
     SLUG = "tenancy: organization by slug, and whether a slug is taken"
     RESTORATION = "tenancy: archived organization, to restore it"
     ERASURE = "tenancy: memberships and invitations of a user to be erased"
+    ORGANIZATIONS_OF_USER = "tenancy: number of organizations of a user, for the limit"
+    DELETION_OF_USER = "tenancy: whether a user that is deleted has memberships"
 
 
 class _Entry:

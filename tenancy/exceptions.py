@@ -208,3 +208,18 @@ class SubscriptionLive(TenancyError, ValueError):
 
 class ImmutableRow(TenancyError, IntegrityError):
     """A row was to be changed, or deleted, that is written once."""
+
+
+# Members
+
+
+class RoleInUse(TenancyError, ValueError):
+    """A role that a membership or an invitation has cannot be deleted."""
+
+
+class BuiltInRole(TenancyError, ValueError):
+    """A built-in role keeps its key and its permissions, and is not deleted."""
+
+
+class HasMemberships(TenancyError, ValueError):
+    """A user who has memberships, ended ones too, is not deleted as one row."""

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.utils import timezone
 
 from tenancy import conf
+from tenancy.context import LookUp, look_up
 from tenancy.exceptions import (
     InvitationLimitReached,
     LimitReached,
@@ -93,7 +94,7 @@ def require_team_room(organization_id: Key, *, using: str) -> None:
 def require_organization_room(user_id: Key, *, using: str) -> None:
     """Refuse one more organization than a user may be a member of.
 
-    It counts across organizations: call it unscoped, or in scope(user=...).
+    It counts across organizations, in a look-up of its own.
 
     Raises:
         OrganizationLimitReached: there are as many as TENANCY_LIMITS allows.
@@ -101,9 +102,11 @@ def require_organization_room(user_id: Key, *, using: str) -> None:
     limit = conf.limits().get("organizations")
     if limit is not None:
         memberships: Any = apps.get_model("tenancy", "Membership")._default_manager
-        live = memberships.using(using).filter(user=user_id, ended_at__isnull=True)
+        with look_up(LookUp.ORGANIZATIONS_OF_USER):
+            live = memberships.using(using).filter(user=user_id, ended_at__isnull=True)
+            taken = live.count()
         _require_room(
-            OrganizationLimitReached, live.count(), limit, "Leave one of them first."
+            OrganizationLimitReached, taken, limit, "Leave one of them first."
         )
 
 

@@ -61,8 +61,9 @@ def find_alias(subject: Model | Manager[Any] | QuerySet[Any, Any]) -> str:
     """Return the database to which an instance, a manager or a queryset writes."""
     if isinstance(subject, Model):
         return router.db_for_write(type(subject), instance=subject)
-    # Manager.db is the alias for reads. A queryset has "_db" too, unknown to the stubs.
-    return getattr(subject, "_db", None) or router.db_for_write(subject.model)
+    # Their property "db" is the alias for reads; the stubs leave "_db" out.
+    chosen: str | None = getattr(subject, "_db")  # noqa: B009 - as above
+    return chosen or router.db_for_write(subject.model)
 
 
 def take_locks(alias: str, *, users: Any = (), organizations: Any = ()) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
@@ -483,3 +484,99 @@ def test_system_events_are_for_superusers_to_read(
     assert superuser.post(f"{address}delete/", {"post": "yes"}).status_code == 403
     assert superuser.get("/admin/tenancy/systemevent/add/").status_code == 403
     assert staff.get("/admin/tenancy/systemevent/").status_code == 403
+
+
+@pytest.fixture
+def root(acme: Organization) -> Client:
+    """A browser of a superuser who works in acme."""
+    user = User.objects.create_superuser("root@example.com", "demo")
+    with tenancy.scope(acme):
+        Membership.objects.create(user=user)
+    return sign_in(user)
+
+
+def owner_of(organization: Organization) -> Membership:
+    """Return the membership of the only owner."""
+    with tenancy.scope(organization):
+        return Membership.objects.owners().get()
+
+
+def test_last_owner_is_kept_by_form(root: Client, acme: Organization) -> None:
+    """The form says on the field why the last owner stays one."""
+    owner = owner_of(acme)
+    with tenancy.scope(acme):
+        role = Role.objects.get(key="member")
+
+    response = root.post(
+        f"/admin/tenancy/membership/{owner.pk}/change/",
+        {"user": owner.user_id, "role": role.pk},
+    )
+
+    errors = response.context["adminform"].form.errors
+    assert list(errors) == ["role"] and "without an owner" in str(errors)
+
+
+def test_last_owner_is_kept_by_deletions(root: Client, acme: Organization) -> None:
+    """Neither the page of deletion nor the action deletes the last owner."""
+    owner = owner_of(acme)
+    data = {
+        "action": "delete_selected",
+        "_selected_action": [owner.pk],
+        "post": "yes",
+    }
+
+    single = root.post(f"/admin/tenancy/membership/{owner.pk}/delete/", data)
+    action = root.post("/admin/tenancy/membership/", data)
+
+    assert single.status_code == action.status_code == 200
+    assert "would be left without an owner" in text(single)
+    assert "would be left without an owner" in text(action)
+    assert owner_of(acme) == owner
+
+
+def test_last_owner_when_refused_late_is_said(
+    root: Client, acme: Organization, alice: User, bob: User
+) -> None:
+    """What is refused only when it is written, after a race, ends as a message."""
+    owner = owner_of(acme)
+    with tenancy.scope(acme):
+        other = Membership.objects.add(user=bob, role="owner")
+
+    def demote(**values: Any) -> None:
+        other.change_role("member")
+
+    pre_delete.connect(demote, sender=Membership)
+    try:
+        response = root.post(
+            f"/admin/tenancy/membership/{owner.pk}/delete/",
+            {"post": "yes"},
+            follow=True,
+        )
+    finally:
+        pre_delete.disconnect(demote, sender=Membership)
+
+    assert "Make another member an owner first" in text(response)
+    with tenancy.scope(acme):
+        assert set(Membership.objects.owners()) == {owner, other}
+
+
+def test_user_with_memberships_is_kept(superuser: Client, bob: User) -> None:
+    """A user is deleted who has no membership, and no other."""
+    alone = User.objects.create_user("alone@example.com")
+    Organization.objects.create_with_owner(name="Initech", owner=bob)
+
+    kept = superuser.post(f"/admin/tenancy/user/{bob.pk}/delete/", {"post": "yes"})
+    superuser.post(f"/admin/tenancy/user/{alone.pk}/delete/", {"post": "yes"})
+
+    assert "erase_user()" in text(kept)
+    assert set(User.objects.filter(pk__in=[bob.pk, alone.pk])) == {bob}
+
+
+def test_built_in_role_is_kept(root: Client, acme: Organization) -> None:
+    """A built-in role cannot be deleted; the page says so."""
+    with tenancy.scope(acme):
+        role = Role.objects.get(key="admin")
+
+    response = root.post(f"/admin/tenancy/role/{role.pk}/delete/", {"post": "yes"})
+
+    assert "is a built-in role" in text(response)

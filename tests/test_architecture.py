@@ -20,7 +20,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("predicates",),
     ("constraints", "policies", "querysets"),
     ("fields", "encryption", "operations", "texts"),
-    ("billing", "connections", "limits", "managers", "transactions"),
+    (
+        "billing",
+        "connections",
+        "limits",
+        "managers",
+        "ownership",
+        "permissions",
+        "transactions",
+    ),
     ("models", "management", "migrations"),
     ("admin", "checks", "erasure", "resolvers", "sites", "testing"),
     (
@@ -42,6 +50,7 @@ NEIGHBOURS = {
     ("connections", "managers"),
     ("management", "models"),
     ("migrations", "models"),
+    ("ownership", "transactions"),
 }
 
 FORBIDDEN = {

@@ -15,7 +15,9 @@ import tenancy
 from project.tracker.models import Project, Task
 from tenancy.checks import (
     AUTHENTICATION,
+    BACKEND,
     MIDDLEWARE,
+    check_backends,
     check_databases,
     check_middleware,
     check_model,
@@ -524,6 +526,33 @@ def test_middleware_when_behind_authentication_is_no_error(
     settings.MIDDLEWARE = order
 
     assert check_middleware() == []
+
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+REMOTE_BACKEND = "django.contrib.auth.backends.RemoteUserBackend"
+
+
+@pytest.mark.parametrize("other", [MODEL_BACKEND, REMOTE_BACKEND])
+def test_backends_when_global_one_is_listed_is_e016(other: str, settings: Any) -> None:
+    """ModelBackend's permissions, and those of its kind, apply everywhere."""
+    settings.AUTHENTICATION_BACKENDS = [BACKEND, other]
+
+    assert_error(
+        check_backends(),
+        "tenancy.E016",
+        f"lists '{other}' beside 'tenancy.auth.OrganizationBackend'",
+        f"Remove '{other}'",
+    )
+
+
+@pytest.mark.parametrize("backends", [[MODEL_BACKEND], [BACKEND]])
+def test_backends_when_one_is_listed_is_no_error(
+    backends: list[str], settings: Any
+) -> None:
+    """Either backend may stand alone."""
+    settings.AUTHENTICATION_BACKENDS = backends
+
+    assert check_backends() == []
 
 
 # E011

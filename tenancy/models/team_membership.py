@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -41,3 +44,18 @@ class TeamMembership(StampedModel, TenantModel):
 
     def __str__(self) -> str:
         return f"{self.membership} – {self.team}"
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Validate the fields; the member is a live one.
+
+        Raises:
+            ValidationError: on the field.
+        """
+        super().clean_fields(exclude=exclude)
+        if "membership" in set(exclude or ()):
+            return
+        live = Membership.objects.live().filter(pk=self.membership_id)
+        if not live.exists():
+            raise ValidationError(
+                {"membership": _("Choose a member who has not left.")}, code="ended"
+            )

@@ -303,7 +303,7 @@ def test_invite_grants_what_actor_holds(
             invitation, _ = Invitation.objects.invite(email=CAROL, role=granted)
             assert (invitation.invited_by, invitation.invited_by_name) == (bob, "Bob")
         else:
-            with pytest.raises(PermissionNotHeld, match=f"'{holder}'.*'{granted}'"):
+            with pytest.raises(PermissionNotHeld, match=f"The role '{granted}'"):
                 Invitation.objects.invite(email=CAROL, role=granted)
 
 
@@ -330,7 +330,7 @@ def test_invite_to_custom_role_needs_its_permissions(
 def test_invite_by_stranger_raises(acme: Organization, bob: User) -> None:
     """Who is no member invites nobody; a superuser does."""
     with tenancy.scope(acme, user=bob):
-        with pytest.raises(PermissionNotHeld, match="no role"):
+        with pytest.raises(PermissionNotHeld, match="The role 'member'"):
             Invitation.objects.invite(email=CAROL)
         User.objects.filter(pk=bob.pk).update(is_superuser=True)
 
