@@ -1749,6 +1749,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="session",
+            constraint=tenancy.policies.SameUser(
+                field="membership",
+                name="tenancy_session_membership_own",
+                to="tenancy.membership",
+                user="user",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("impersonator", None),

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from tenancy.fields import TenantForeignKey
 from tenancy.models.membership import Membership
 from tenancy.models.stamped_model import StampedModel
+from tenancy.policies import SameUser
 from tenancy.texts import DIGEST_LENGTH, ExactCharField, has_form_of_digest
 
 
@@ -72,6 +73,11 @@ class Session(StampedModel):
             models.CheckConstraint(
                 condition=Q(membership=None) | Q(user__isnull=False),
                 name="tenancy_session_membership_of_user",
+            ),
+            SameUser(
+                field="membership",
+                to="tenancy.membership",
+                name="tenancy_session_membership_own",
             ),
             models.CheckConstraint(
                 condition=Q(impersonator=None)
