@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -99,3 +100,26 @@ def limits() -> Mapping[str, int | None]:
     """
     limits: Mapping[str, int | None] = getattr(settings, "TENANCY_LIMITS", {})
     return limits
+
+
+# Sessions
+
+
+def session_update_age() -> timedelta:
+    """Return TENANCY_SESSION_UPDATE_AGE, how old an expiry is before it slides.
+
+    A session that is used is prolonged to its whole age again once this has gone by
+    since it last was. Type: timedelta. Default: one day. For a session of less than
+    seven times that, a seventh of its age.
+    """
+    age: timedelta = getattr(settings, "TENANCY_SESSION_UPDATE_AGE", timedelta(days=1))
+    return age
+
+
+def impersonation_age() -> timedelta:
+    """Return TENANCY_IMPERSONATION_AGE, after which an impersonation ends.
+
+    Type: timedelta. Default: one hour.
+    """
+    age: timedelta = getattr(settings, "TENANCY_IMPERSONATION_AGE", timedelta(hours=1))
+    return age

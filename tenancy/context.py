@@ -96,6 +96,8 @@ class LookUp(Enum):
     TEST_SERIALIZATION = "tenancy: serialization of a test database"
     SEQUENCE_RESET = "tenancy: reset of sequences after loaddata"
     CREATION = "tenancy: creation of an organization with its owner and roles"
+    SESSION = "tenancy: the active membership of a session, by the user's key"
+    IMPERSONATION = "tenancy: the organizations in which an impersonation is recorded"
 
 
 class _Entry:

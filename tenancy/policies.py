@@ -295,8 +295,8 @@ class SameOrganization(Policy):
             is where the target is the model itself.
     """
 
-    arguments = ("field", "to")
-    names = ("field",)
+    arguments: tuple[str, ...] = ("field", "to")
+    names: tuple[str, ...] = ("field",)
     violation_error_code = "invalid"
     default_violation_error_message = _("Choose one that exists.")
 

@@ -250,9 +250,11 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "CONSTRAINT_CHECK",
         "CREATION",
         "FLUSH",
+        "IMPERSONATION",
         "MIGRATION",
         "ORGANIZATION_BY_KEY",
         "SEQUENCE_RESET",
+        "SESSION",
         "TEST_SERIALIZATION",
     }
     with pytest.raises(ValueError, match="is not a valid LookUp"):

@@ -659,6 +659,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "end_reason",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        choices=[
+                            ("ended", "ended by the user"),
+                            ("password", "the password was changed"),
+                            ("ban", "the user was banned"),
+                        ],
+                        default="",
+                        editable=False,
+                        max_length=16,
+                        verbose_name="why it was ended",
+                    ),
+                ),
+                (
                     "impersonator",
                     models.ForeignKey(
                         editable=False,
@@ -1769,6 +1784,15 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_session_impersonates_other",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("end_reason__in", ["", "ended", "password", "ban"])
+                ),
+                name="tenancy_session_end_reason_known",
             ),
         ),
         migrations.AddConstraint(

@@ -1,20 +1,35 @@
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from datetime import datetime
+from typing import Any, ClassVar, Self, TypeVar
 
+from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
-from django.db import models
-from django.db.models import F, Q
+from django.db import models, router, transaction
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from tenancy import signals
 from tenancy.models.stamped_model import StampedModel
+from tenancy.origin import refuse_impersonator
 from tenancy.texts import ExactEmailField, has_form_of_email
+from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 U = TypeVar("U", bound="AbstractUser")
+
+_SENSITIVE = {
+    "password": "The password",
+    "email": "The e-mail address",
+    "is_staff": "The right to the admin site",
+    "is_superuser": "The right of a superuser",
+}
+"""What nobody changes in another's name, and how a refusal calls it."""
 
 
 class UserManager(BaseUserManager[U]):
@@ -30,7 +45,14 @@ class UserManager(BaseUserManager[U]):
         Raises:
             ValueError: the address is empty, or a protected field is given.
         """
-        protected = {"is_staff", "is_superuser", "email_verified_at"} & set(fields)
+        protected = {
+            "is_staff",
+            "is_superuser",
+            "email_verified_at",
+            "banned_at",
+            "banned_until",
+            "ban_reason",
+        } & set(fields)
         if protected:
             raise ValueError(
                 f"User.objects.create_user() was given {sorted(protected)!r}. Use "
@@ -56,6 +78,13 @@ class UserManager(BaseUserManager[U]):
             User.DoesNotExist: there is none.
         """
         return self.get(email=self.normalize_email(email))
+
+    def banned(self) -> QuerySet[U]:
+        """Return those who are banned now; a ban that has lapsed does not count."""
+        return self.filter(
+            Q(banned_until=None) | Q(banned_until__gt=timezone.now()),
+            banned_at__isnull=False,
+        )
 
     @classmethod
     def normalize_email(cls, email: str | None) -> str:
@@ -155,18 +184,137 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         super().clean()
         self.email = UserManager.normalize_email(self.email)
 
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:  # Django 6.1 added one.
+        """Return the user of a row, who remembers what a save may change."""
+        user = super().from_db(*args, **kwargs)
+        user._remember()
+        return user
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        """Read the fields anew."""
+        super().refresh_from_db(*args, **kwargs)
+        self._remember()
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the user, with the address normalised.
 
+        A changed password ends the user's sessions in the same transaction. The one
+        that asked for it goes on where Django's update_session_auth_hash() follows.
+
         Raises:
             ValidationError: the address is empty.
+            ImpersonationRefused: the password, the address or a right is changed while
+                somebody impersonates.
         """
         self.email = UserManager.normalize_email(self.email)
         if not self.email:
             raise ValidationError({"email": _("Give an e-mail address.")})
-        super().save(*args, **kwargs)
+        changed = self._find_changes(kwargs.get("update_fields"))
+        for name in changed:
+            refuse_impersonator(_SENSITIVE[name])
+        if "password" not in changed:
+            super().save(*args, **kwargs)
+        else:
+            using = kwargs.get("using") or router.db_for_write(
+                type(self), instance=self
+            )
+            with transaction.atomic(using=using):
+                super().save(*args, **kwargs)
+                _sessions(using).end_all(self, reason="password")
+        self._remember(kwargs.get("update_fields"))
 
     save.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    @property
+    def is_banned(self) -> bool:
+        """Whether the user is banned now; a ban that has lapsed does not count."""
+        if self.banned_at is None:
+            return False
+        return self.banned_until is None or self.banned_until > timezone.now()
+
+    @verb
+    def ban(self, *, reason: str = "", until: datetime | None = None) -> None:
+        """Keep the user out, and end all their sessions.
+
+        A ban of somebody who is banned takes the former's place.
+
+        Args:
+            reason (str): why, for those who administer users.
+            until (datetime | None): when it lapses; None for never.
+        Raises:
+            ValueError: the end is not in the future, or the reason is too long.
+        """
+        now, alias = timezone.now(), find_alias(self)
+        longest = type(self)._meta.get_field("ban_reason").max_length
+        if until is not None and until <= now:
+            raise ValueError(
+                f"User.ban() was given until={until!r}, which is past. Pass a time in "
+                "the future, or None for a ban without end."
+            )
+        if longest is not None and len(reason) > longest:
+            raise ValueError(
+                f"User.ban() was given a reason of {len(reason)} characters. Pass "
+                f"{longest} at most."
+            )
+        self._write_ban(banned_at=now, banned_until=until, ban_reason=reason)
+        _sessions(alias).end_all(self, reason="ban")
+        send_on_commit(signals.user_banned, type(self), using=alias, user=self)
+
+    ban.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    async def aban(self, *, reason: str = "", until: datetime | None = None) -> None:
+        """See ban()."""
+        await sync_to_async(self.ban)(reason=reason, until=until)
+
+    aban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    @verb
+    def lift_ban(self) -> None:
+        """Let the user in again; one who is not banned stays as they are."""
+        self._write_ban(banned_at=None, banned_until=None, ban_reason="")
+        alias = find_alias(self)
+        send_on_commit(signals.user_ban_lifted, type(self), using=alias, user=self)
+
+    lift_ban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    async def alift_ban(self) -> None:
+        """See lift_ban()."""
+        await sync_to_async(self.lift_ban)()
+
+    alift_ban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    def _write_ban(self, **values: Any) -> None:
+        alias = find_alias(self)
+        take_locks(alias, users=[self.pk])
+        users = type(self)._base_manager.using(alias).filter(pk=self.pk)
+        users.update(updated_at=timezone.now(), **values)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def _remember(self, names: Any = None) -> None:
+        """Keep what is stored of the fields that are not changed in passing."""
+        stored = {
+            name: self.__dict__[name]
+            for name in _SENSITIVE
+            if name in self.__dict__ and (names is None or name in names)
+        }
+        self._stored: dict[str, Any] = {**getattr(self, "_stored", {}), **stored}
+
+    def _find_changes(self, update_fields: Any) -> list[str]:
+        """Return the names of the sensitive fields that a save would change."""
+        stored = getattr(self, "_stored", {})
+        if self._state.adding:
+            own = {"password": self.password, "email": self.email}
+            stored = {"is_staff": False, "is_superuser": False, **own}
+        return [
+            name
+            for name in _SENSITIVE
+            if (update_fields is None or name in update_fields)
+            # One that was not loaded stands here only where it was set.
+            and name in self.__dict__
+            and (name not in stored or self.__dict__[name] != stored[name])
+        ]
 
     def get_full_name(self) -> str:
         """Return the name, or the address of a user who gave none."""
@@ -183,3 +331,7 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         app_label = "tenancy"
         swappable = "AUTH_USER_MODEL"
+
+
+def _sessions(using: str) -> Any:  # Its manager; it stands above this file.
+    return apps.get_model("tenancy", "Session")._default_manager.db_manager(using)
