@@ -67,12 +67,13 @@ class TenancyMiddleware:
         if not user.is_authenticated:
             with acting_from(origin):
                 return cast(HttpResponseBase, self.get_response(request))
+        chosen = request.session.get(SESSION_KEY)
         if isinstance(request.session, SessionStore):
             request.session.note_device(request)
             origin = Origin(origin.ip_address, request.session.impersonator_id)
-            choice = _Choice(request.session.membership_id, is_membership=True)
+            choice = _choose(request.session.membership_id, chosen)
         else:
-            choice = _Choice(request.session.get(SESSION_KEY), is_membership=False)
+            choice = _Choice(chosen, is_membership=False)
         with scope(user=user.pk):
             found = list(_candidates(user, choice))
         enter = _admit(request, found, choice, origin)
@@ -90,15 +91,14 @@ class TenancyMiddleware:
         if not user.is_authenticated:
             with acting_from(origin):
                 return cast(HttpResponseBase, await self.get_response(request))
+        chosen = await request.session.aget(SESSION_KEY)
         if isinstance(request.session, SessionStore):
             request.session.note_device(request)
-            key = await request.session.aget_impersonator_id()
-            origin = Origin(origin.ip_address, key)
-            key = await request.session.aget_membership_id()
-            choice = _Choice(key, is_membership=True)
+            impersonator = await request.session.aget_impersonator_id()
+            origin = Origin(origin.ip_address, impersonator)
+            choice = _choose(await request.session.aget_membership_id(), chosen)
         else:
-            key = await request.session.aget(SESSION_KEY)
-            choice = _Choice(key, is_membership=False)
+            choice = _Choice(chosen, is_membership=False)
         async with scope(user=user.pk):
             found = [membership async for membership in _candidates(user, choice)]
         enter = _admit(request, found, choice, origin)
@@ -127,10 +127,9 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
     if not found:
         raise Http404("The user is in no organization of this key.")
     membership: Membership = found[0]
+    request.session[SESSION_KEY] = str(membership.organization_id)
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk
-    else:
-        request.session[SESSION_KEY] = str(membership.organization_id)
     return membership
 
 
@@ -154,6 +153,17 @@ def _require_user(request: HttpRequest) -> None:
             "'django.contrib.auth.middleware.AuthenticationMiddleware' before "
             "'tenancy.middleware.TenancyMiddleware' in MIDDLEWARE."
         )
+
+
+def _choose(membership: Key | None, chosen: Key | None) -> _Choice:
+    """Return a session's active membership, or a choice that holds no more.
+
+    A membership that ended is taken out of the session, which remembers that there was
+    a choice: the user is then in no organization, and not in the only one left.
+    """
+    if membership is None and chosen is not None:
+        return _Choice("", is_membership=True)
+    return _Choice(membership, is_membership=True)
 
 
 def _candidates(user: Any, choice: _Choice) -> Any:

@@ -358,7 +358,7 @@ def test_stop_signs_out_who_is_no_superuser(
 ) -> None:
     """One who loses the right while the request runs is signed out by the stop."""
     begin(client, alice)
-    request = HttpRequest()
+    request: Any = HttpRequest()
     request.session = client.session
     assert request.session.impersonator_id == root.pk
     request.user = alice
@@ -370,7 +370,7 @@ def test_stop_signs_out_who_is_no_superuser(
     assert request.session.is_empty()
 
     async def ask() -> bool:
-        return (await request.auser()).is_authenticated
+        return bool((await request.auser()).is_authenticated)
 
     assert not async_to_sync(ask)()
 

@@ -32,7 +32,6 @@ from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections
-from django.http import HttpRequest
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 from pytest_django import Settings
@@ -120,9 +119,12 @@ def run_at_once(function: Callable[[int], Any], count: int) -> list[Any]:
     return results
 
 
-def sign_in(user: User, **meta: str) -> HttpRequest:
+Request = Any  # Its session is ours, and its user a User.
+
+
+def sign_in(user: User, **meta: str) -> Request:
     """Return a request of a user who has just signed in on a new browser."""
-    request = RequestFactory().get("/", **meta)  # type: ignore[arg-type]  # of META
+    request: Request = RequestFactory().get("/", **meta)  # type: ignore[arg-type]  # of META
     request.session = SessionStore()
     request.user = AnonymousUser()
     login(request, user)
@@ -130,20 +132,20 @@ def sign_in(user: User, **meta: str) -> HttpRequest:
     return request
 
 
-def ask(request: HttpRequest) -> Any:
+def ask(request: Request) -> Any:
     """Return who the next request of the same browser is signed in as."""
     following = RequestFactory().get("/")
     following.session = SessionStore(request.session.session_key)
     return get_user(following)
 
 
-def row_of(request: HttpRequest) -> Session:
+def row_of(request: Request) -> Session:
     key = request.session.session_key
     assert key is not None
     return Session.objects.with_key(key).get()
 
 
-def is_live(request: HttpRequest) -> bool:
+def is_live(request: Request) -> bool:
     key = request.session.session_key
     return bool(key and Session.objects.live().with_key(key).exists())
 
