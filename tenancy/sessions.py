@@ -24,6 +24,7 @@ from django.utils.dateparse import parse_datetime
 
 from tenancy import conf
 from tenancy.context import LookUp, look_up
+from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Session
 from tenancy.tokens import digest_token
 from tenancy.transactions import take_locks
@@ -313,7 +314,8 @@ class SessionStore(SessionBase):
                 row.membership_id = _find_live(using, self._chosen, row.user_id)
                 # It sends no signal, whose receivers would run unscoped here.
                 Session.objects.using(using).bulk_create([row])
-        except IntegrityError as error:
+        # MySQL's word on a key that leads nowhere is told as CrossOrganization.
+        except (IntegrityError, CrossOrganization) as error:
             if self.exists(self.session_key):
                 raise CreateError from error
             raise
@@ -339,7 +341,8 @@ class SessionStore(SessionBase):
                         using, self._chosen, values["user_id"]
                     )
                 changed = self._rows(row).update(updated_at=timezone.now(), **values)
-        except DatabaseError as error:
+        except (DatabaseError, CrossOrganization) as error:
+            # The user, or the row itself, went while it was written.
             raise _ended() from error
         if not changed:
             raise _ended()
