@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth import alogout, logout
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -63,7 +64,7 @@ class TenancyMiddleware:
         user, origin = request.user, Origin(find_ip_address(request))
         if getattr(user, "is_banned", False):
             logout(request)
-            user = request.user
+            user = _forget_user(request)
         if not user.is_authenticated:
             with acting_from(origin):
                 return cast(HttpResponseBase, self.get_response(request))
@@ -87,7 +88,7 @@ class TenancyMiddleware:
         origin = Origin(find_ip_address(request))
         if getattr(user, "is_banned", False):
             await alogout(request)
-            user = request.user = await request.auser()
+            user = _forget_user(request)
         if not user.is_authenticated:
             with acting_from(origin):
                 return cast(HttpResponseBase, await self.get_response(request))
@@ -131,6 +132,17 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk
     return membership
+
+
+def _forget_user(request: HttpRequest) -> AnonymousUser:
+    """Make the request nobody's, which Django 5.2 leaves to request.user alone."""
+    user = AnonymousUser()
+
+    async def auser() -> AnonymousUser:
+        return user
+
+    request.user, request.auser = user, auser
+    return user
 
 
 @dataclass(frozen=True, slots=True)

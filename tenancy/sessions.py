@@ -6,7 +6,6 @@ import contextlib
 import copy
 import ipaddress
 import logging
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -309,9 +308,10 @@ class SessionStore(SessionBase):
             **values,
         )
         using = router.db_for_write(Session, instance=row)
+        chosen = _Chosen(using, self._chosen, row.user_id)
         try:
             with transaction.atomic(using=using), look_up(LookUp.SESSION):
-                row.membership_id = _find_live(using, self._chosen, row.user_id)
+                row.membership_id = chosen.hold()
                 # It sends no signal, whose receivers would run unscoped here.
                 Session.objects.using(using).bulk_create([row])
         # MySQL's word on a key that leads nowhere is told as CrossOrganization.
@@ -334,12 +334,11 @@ class SessionStore(SessionBase):
         if self._is_due(row, data) or not is_same_user:
             values["expires_at"] = self._expires_at(data)
         using = router.db_for_write(Session, instance=row)
+        chosen = _Chosen(using, self._chosen, values["user_id"])
         try:
             with transaction.atomic(using=using), look_up(LookUp.SESSION):
                 if self._chosen is not _UNSET or not is_same_user:
-                    values["membership_id"] = _find_live(
-                        using, self._chosen, values["user_id"]
-                    )
+                    values["membership_id"] = chosen.hold()
                 changed = self._rows(row).update(updated_at=timezone.now(), **values)
         except (DatabaseError, CrossOrganization) as error:
             # The user, or the row itself, went while it was written.
@@ -406,11 +405,35 @@ def _read_impersonation(data: dict[str, Any]) -> tuple[Key | None, datetime | No
     return _read_key(described["impersonator"]), parse_datetime(described["until"])
 
 
-def _find_live(using: str, key: Key | None, user_id: Key | None) -> Key | None:
-    """Return the key of a live membership of the user, held live until the commit."""
-    if key is None or key is _UNSET or user_id is None:
-        return None
-    live = Membership.objects.live().using(using).filter(pk=key, user=user_id)
-    organizations: Iterable[Key] = live.values_list("organization_id", flat=True)
-    take_locks(using, users=[user_id], organizations=list(organizations))
-    return live.values_list("pk", flat=True).first()
+class _Chosen:
+    """A membership that is to become active, if it is the user's and live.
+
+    Args:
+        using (str): the database.
+        key (key | None): the membership's; none may be chosen.
+        user_id (key | None): the session's user.
+    """
+
+    def __init__(self, using: str, key: Key | None, user_id: Key | None) -> None:
+        self._using, self._user_id = using, user_id
+        self._key = None if key is _UNSET or user_id is None else key
+        if self._key is not None:
+            # Before the transaction: a first read in it would be all that MySQL shows
+            # of the membership, however long the locks are waited for.
+            with look_up(LookUp.SESSION):
+                self._organizations = list(
+                    self._rows().values_list("organization_id", flat=True)
+                )
+
+    def hold(self) -> Key | None:
+        """Return the key of the membership, which stays live until the commit."""
+        if self._key is None:
+            return None
+        take_locks(
+            self._using, users=[self._user_id], organizations=self._organizations
+        )
+        return self._rows().values_list("pk", flat=True).first()
+
+    def _rows(self) -> Any:
+        live = Membership.objects.live().using(self._using)
+        return live.filter(pk=self._key, user=self._user_id)

@@ -214,11 +214,15 @@ def fetch_django_tests(programs: Path) -> None:
     """
     folder = find_django_tests(programs)
     version = folder.name.rpartition("-")[2]
-    if folder.exists():
-        return
-    say(f"Fetching Django {version}'s own tests ...")
     pip = [str(programs / "python"), "-m", "pip", "download", "--quiet", "--no-deps"]
-    with tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as name:
+    with (
+        (ENVIRONMENTS / f"{folder.name}.lock").open("w") as lock,
+        tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as name,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        say(f"Fetching Django {version}'s own tests ...")
         place = Path(name)
         # Only its metadata are built.
         servers.run([*pip, "--no-binary=:all:", f"--dest={name}", f"Django=={version}"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import django
 import pytest
 import time_machine
 from asgiref.sync import async_to_sync
@@ -43,9 +44,15 @@ from tenancy.sessions import SessionStore
 from tenancy.tokens import digest_token
 
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
 def load_django_tests() -> ModuleType | None:
     """Return Django's tests of sessions; None where there is no source of them."""
-    folder = Path(os.environ.get("TENANCY_TEST_DJANGO_TESTS", ""), "sessions_tests")
+    fetched = ROOT / ".venvs" / f"django-tests-{django.__version__}"
+    folder = Path(
+        os.environ.get("TENANCY_TEST_DJANGO_TESTS", fetched), "sessions_tests"
+    )
     if not (folder / "tests.py").exists():
         return None
     for name in ("sessions_tests", "sessions_tests.models"):
