@@ -416,7 +416,8 @@ class _Chosen:
 
     def __init__(self, using: str, key: Key | None, user_id: Key | None) -> None:
         self._using, self._user_id = using, user_id
-        self._key = None if key is _UNSET or user_id is None else key
+        # Any: the model's own type of key, which may be a project's.
+        self._key: Any = None if key is _UNSET or user_id is None else key
         if self._key is not None:
             # Before the transaction: a first read in it would be all that MySQL shows
             # of the membership, however long the locks are waited for.

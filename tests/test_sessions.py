@@ -32,7 +32,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections
+from django.db import IntegrityError, connection, connections, transaction
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 from pytest_django import Settings
@@ -42,7 +42,7 @@ from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Organization, Session, User
 from tenancy.sessions import SessionStore
 from tenancy.tokens import digest_token
-
+from tenancy.transactions import take_locks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -678,6 +678,32 @@ def test_revocation_holds_against_saves_at_once(alice: User) -> None:
     (ended,) = Session.objects.filter(user=alice)
     assert (ended.data, ended.end_reason) == ("", "ended")
     assert ended.revoked_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_membership_that_ends_meanwhile_is_active_nowhere(
+    alice: User, acme: Organization
+) -> None:
+    """Whoever comes first, an ended membership is in no session afterwards."""
+    request = sign_in(alice)
+    key = request.session.session_key
+    with tenancy.scope(acme):
+        membership = Membership.objects.get()
+
+    def act(number: int) -> None:
+        if number == 0:
+            with tenancy.scope(acme), transaction.atomic():
+                take_locks("default", users=[alice.pk], organizations=[acme.pk])
+                Membership.objects.update(ended_at=timezone.now())
+                Session.objects.clear_membership(membership)
+            return
+        store = SessionStore(key)
+        store.membership_id = membership.pk
+        store.save()
+
+    assert run_at_once(act, 6) == [None] * 6
+
+    assert row_of(request).membership_id is None
 
 
 @pytest.mark.django_db(transaction=True)
