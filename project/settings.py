@@ -93,6 +93,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# The list of a user's devices, their active organization, and impersonation.
+SESSION_ENGINE = "tenancy.sessions"
+SESSION_COOKIE_AGE = 7 * 24 * 3600
 LOGIN_URL = "tracker:sign-in"
 LOGIN_REDIRECT_URL = "tracker:project-list"
 LOGOUT_REDIRECT_URL = "tracker:sign-in"

@@ -213,3 +213,26 @@ def member_permissions() -> Collection[str] | None:
         settings, "TENANCY_MEMBER_PERMISSIONS", None
     )
     return permissions
+
+
+# Sessions
+
+
+def session_update_age() -> timedelta:
+    """Return TENANCY_SESSION_UPDATE_AGE, how old an expiry is before it slides.
+
+    A session that is used is prolonged to its whole age again once this has gone by
+    since it last was. Type: timedelta. Default: one day. For a session of less than
+    seven times that, a seventh of its age.
+    """
+    age: timedelta = getattr(settings, "TENANCY_SESSION_UPDATE_AGE", timedelta(days=1))
+    return age
+
+
+def impersonation_age() -> timedelta:
+    """Return TENANCY_IMPERSONATION_AGE, after which an impersonation ends.
+
+    Type: timedelta. Default: one hour.
+    """
+    age: timedelta = getattr(settings, "TENANCY_IMPERSONATION_AGE", timedelta(hours=1))
+    return age

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, cast
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.auth import alogout, logout
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -11,6 +16,8 @@ from django.utils.cache import patch_cache_control
 
 from tenancy.context import Key, scope
 from tenancy.models import Membership
+from tenancy.origin import Origin, acting_from
+from tenancy.sessions import SessionStore, find_ip_address
 
 SESSION_KEY = "tenancy_organization"
 """The key of the session under which the chosen organization's key is kept."""
@@ -26,6 +33,9 @@ class TenancyMiddleware:
     who is in none, whose own memberships are in scope, and for an anonymous request,
     which has no scope. ``request.has_chosen_organization`` tells a choice from the
     only membership.
+
+    A banned user is signed out. Where SESSION_ENGINE is "tenancy.sessions", the choice
+    is the session's active membership, and current_origin() tells who impersonates.
 
     View, exception handling and template responses run in the scope, and so does each
     step of a streaming body.
@@ -51,13 +61,23 @@ class TenancyMiddleware:
         _describe(request, None)
         if self.is_async:
             return self._answer_async(request)
-        user = request.user
+        user, origin = request.user, Origin(find_ip_address(request))
+        if getattr(user, "is_banned", False):
+            logout(request)
+            user = _forget_user(request)
         if not user.is_authenticated:
-            return cast(HttpResponseBase, self.get_response(request))
+            with acting_from(origin):
+                return cast(HttpResponseBase, self.get_response(request))
         chosen = request.session.get(SESSION_KEY)
+        if isinstance(request.session, SessionStore):
+            request.session.note_device(request)
+            origin = Origin(origin.ip_address, request.session.impersonator_id)
+            choice = _choose(request.session.membership_id, chosen)
+        else:
+            choice = _Choice(chosen, is_membership=False)
         with scope(user=user.pk):
-            found = list(_candidates(user, chosen))
-        enter = _admit(request, found, chosen)
+            found = list(_candidates(user, choice))
+        enter = _admit(request, found, choice, origin)
         with enter():
             response = self.get_response(request)
         return _keep_scope(response, enter)
@@ -65,12 +85,24 @@ class TenancyMiddleware:
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         # Loaded once: request.user would ask the database again, and not from here.
         user = request.user = await request.auser()
+        origin = Origin(find_ip_address(request))
+        if getattr(user, "is_banned", False):
+            await alogout(request)
+            user = _forget_user(request)
         if not user.is_authenticated:
-            return cast(HttpResponseBase, await self.get_response(request))
+            with acting_from(origin):
+                return cast(HttpResponseBase, await self.get_response(request))
         chosen = await request.session.aget(SESSION_KEY)
+        if isinstance(request.session, SessionStore):
+            request.session.note_device(request)
+            impersonator = await request.session.aget_impersonator_id()
+            origin = Origin(origin.ip_address, impersonator)
+            choice = _choose(await request.session.aget_membership_id(), chosen)
+        else:
+            choice = _Choice(chosen, is_membership=False)
         async with scope(user=user.pk):
-            found = [membership async for membership in _candidates(user, chosen)]
-        enter = _admit(request, found, chosen)
+            found = [membership async for membership in _candidates(user, choice)]
+        enter = _admit(request, found, choice, origin)
         async with enter():
             response = await self.get_response(request)
         return _keep_scope(response, enter)
@@ -90,13 +122,40 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
         Http404: the user is no live member of it, or there is no such organization:
             the two cannot be told apart.
     """
+    choice = _Choice(key or "", is_membership=False)
     with scope(user=request.user.pk):
-        found = list(_candidates(request.user, key or ""))
+        found = list(_candidates(request.user, choice))
     if not found:
         raise Http404("The user is in no organization of this key.")
     membership: Membership = found[0]
     request.session[SESSION_KEY] = str(membership.organization_id)
+    if isinstance(request.session, SessionStore):
+        request.session.membership_id = membership.pk
     return membership
+
+
+def _forget_user(request: HttpRequest) -> AnonymousUser:
+    """Make the request nobody's, which Django 5.2 leaves to request.user alone."""
+    user = AnonymousUser()
+
+    async def auser() -> AnonymousUser:
+        return user
+
+    request.user, request.auser = user, auser
+    return user
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What was chosen: an organization by its key, or a membership by its own.
+
+    Args:
+        key (key | None): None where nothing was chosen.
+        is_membership (bool): whether it is a membership's.
+    """
+
+    key: Key | None
+    is_membership: bool
 
 
 def _require_user(request: HttpRequest) -> None:
@@ -108,17 +167,24 @@ def _require_user(request: HttpRequest) -> None:
         )
 
 
-def _candidates(user: Any, chosen: Key | None) -> Any:
-    """Return the user's live memberships in active organizations, two at most.
+def _choose(membership: Key | None, chosen: Key | None) -> _Choice:
+    """Return a session's active membership, or a choice that holds no more.
 
-    Args:
-        user (AbstractBaseUser): any user model's.
-        chosen (key | None): the only organization that counts; None for each.
+    A membership that ended is taken out of the session, which remembers that there was
+    a choice: the user is then in no organization, and not in the only one left.
     """
+    if membership is None and chosen is not None:
+        return _Choice("", is_membership=True)
+    return _Choice(membership, is_membership=True)
+
+
+def _candidates(user: Any, choice: _Choice) -> Any:
+    """Return the user's live memberships in active organizations, two at most."""
     memberships = Membership.objects.live()
-    if chosen is not None:
+    if choice.key is not None:
+        name = "pk" if choice.is_membership else "organization"
         try:
-            memberships = memberships.filter(organization=chosen)
+            memberships = memberships.filter(**{name: choice.key})
         except (ValidationError, ValueError):
             return memberships.none()
     return memberships.filter(
@@ -127,17 +193,53 @@ def _candidates(user: Any, chosen: Key | None) -> Any:
 
 
 def _admit(
-    request: HttpRequest, found: list[Membership], chosen: Key | None
-) -> Callable[[], scope]:
+    request: HttpRequest, found: list[Membership], choice: _Choice, origin: Origin
+) -> Callable[[], _Acting]:
     """Tell the request its membership, and return what enters its scope."""
     # Kept, since a view may sign the user out.
     user_id = request.user.pk
     if len(found) != 1:
-        return lambda: scope(user=user_id)
+        return lambda: _Acting(scope(user=user_id), origin)
     (membership,) = found
-    _describe(request, membership, has_chosen=chosen is not None)
+    _describe(request, membership, has_chosen=choice.key is not None)
     organization = membership.organization
-    return lambda: scope(organization, user=user_id)
+    return lambda: _Acting(scope(organization, user=user_id), origin)
+
+
+class _Acting:
+    """A scope, and where the request that runs in it comes from."""
+
+    def __init__(self, within: scope, origin: Origin) -> None:
+        self._within, self._origin = within, origin
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._within.__enter__()
+        self._stack.enter_context(acting_from(self._origin))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        self._within.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> Self:
+        await self._within.__aenter__()
+        self._stack.enter_context(acting_from(self._origin))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        await self._within.__aexit__(kind, error, traceback)
 
 
 def _describe(
@@ -151,7 +253,7 @@ def _describe(
 
 
 def _keep_scope(
-    response: HttpResponseBase, enter: Callable[[], scope]
+    response: HttpResponseBase, enter: Callable[[], _Acting]
 ) -> HttpResponseBase:
     """Keep the response from shared caches, and its streaming body in the scope."""
     patch_cache_control(response, private=True)
@@ -170,7 +272,7 @@ class _ScopedBody:
     Entering it in a generator would leave the server in the scope at each yield.
     """
 
-    def __init__(self, parts: Iterator[bytes], enter: Callable[[], scope]) -> None:
+    def __init__(self, parts: Iterator[bytes], enter: Callable[[], _Acting]) -> None:
         self._parts = iter(parts)
         self._enter = enter
 
@@ -185,7 +287,9 @@ class _ScopedBody:
 class _ScopedAsyncBody:
     """See _ScopedBody."""
 
-    def __init__(self, parts: AsyncIterator[bytes], enter: Callable[[], scope]) -> None:
+    def __init__(
+        self, parts: AsyncIterator[bytes], enter: Callable[[], _Acting]
+    ) -> None:
         self._parts = aiter(parts)
         self._enter = enter
 

@@ -85,7 +85,7 @@ def _name(*words: str) -> str:
 
 
 class Policy(BaseConstraint):
-    """What the three kinds share: a name, and a pinned version of the SQL."""
+    """What the kinds share: a name, and a pinned version of the SQL."""
 
     arguments: tuple[str, ...] = ()
     # Which of the arguments are names of fields.
@@ -296,8 +296,8 @@ class SameOrganization(Policy):
             is where the target is the model itself.
     """
 
-    arguments = ("field", "to")
-    names = ("field",)
+    arguments: tuple[str, ...] = ("field", "to")
+    names: tuple[str, ...] = ("field",)
     violation_error_code = "invalid"
     default_violation_error_message = _("Choose one that exists.")
 
@@ -382,11 +382,11 @@ class SameOrganization(Policy):
     ) -> TableColumns | None:
         """Return the columns of the target to which the key of a model refers."""
         name = _get_relation(model, self.field).target_field.name
-        organization = _organization_field(target)
+        shared = self._target_field(target)
         fields = {field.name: field for field in target._meta.local_fields}
-        if organization is None or name not in fields:
+        if shared is None or name not in fields:
             return None
-        columns = [column_of(fields[name]), column_of(organization)]
+        columns = [column_of(fields[name]), column_of(shared)]
         return TableColumns(target._meta.db_table, columns)
 
     def restore(self, model: type[Model], editor: BaseDatabaseSchemaEditor) -> None:
@@ -431,18 +431,28 @@ class SameOrganization(Policy):
     def _key(self, model: type[Model]) -> Relation | None:
         """Return the composite key, or None while an end has no organization."""
         target: type[Model] = _get_relation(model, self.field).remote_field.model
-        remote = _organization_field(target)
+        remote = self._target_field(target)
         if remote is None or remote.primary_key:
             return None
         return self._key_to(model, column_of(remote))
 
+    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
+        """Return the second field of the key, beside the relation itself."""
+        return _organization_field(model)
+
+    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
+        """Return the target's field to which the second field leads."""
+        return _organization_field(target)
+
     def _key_to(self, model: type[Model], column: str) -> Relation | None:
-        """Return the composite key to a target whose organization is in a column."""
-        own = _organization_field(model)
-        if own is None:
-            return None
+        """Return the composite key to a target whose second field is in a column."""
         field = _get_relation(model, self.field)
         target: type[Model] = field.remote_field.model
+        own = self._source_field(model)
+        # A global model's rows are checked by what the target's policy asks for.
+        organization = _organization_field(model) or _organization_field(target)
+        if own is None or organization is None:
+            return None
         return Relation(
             source=TableColumns(
                 model._meta.db_table, [column_of(field), column_of(own)]
@@ -450,7 +460,7 @@ class SameOrganization(Policy):
             target=TableColumns(
                 target._meta.db_table, [column_of(field.target_field), column]
             ),
-            organization=own,
+            organization=organization,
             is_deferred=self.deferred or target._meta.label_lower == _label(model),
         )
 
@@ -491,6 +501,72 @@ class SameOrganization(Policy):
             return NOTHING
         enforcement = get_enforcement(editor.connection)
         return enforcement.remove_key(editor, self.name, key)
+
+
+class SameUser(SameOrganization):
+    """A relation leads to a row of the same user: a composite foreign key.
+
+    For a global model's relation to memberships. A row that names one has a user: a
+    CheckConstraint of the model says so, since a key with a NULL in it holds nothing.
+
+    Args:
+        field (str): the name of the foreign key.
+        to (str): the label of the model to which it leads, "app.model".
+        name (str): the constraint's name.
+        user (str): the name of the field of the user, in both models.
+        version (int): which SQL, pinned by the migration.
+        deferred (bool): as of SameOrganization.
+    """
+
+    arguments = ("field", "to", "user")
+    names = ("field", "user")
+    default_violation_error_message = _("Choose one of the user's own.")
+
+    def __init__(self, *, user: str = "user", **kwargs: Any) -> None:
+        self.user = user
+        super().__init__(**kwargs)
+
+    def validate(
+        self,
+        model: type[Model],
+        instance: Model,
+        exclude: Iterable[str] | None = None,
+        using: str = DEFAULT_DB_ALIAS,
+    ) -> None:
+        """Refuse a key of no row, of another user's and of another scope's, alike.
+
+        Raises:
+            ValidationError: on the relation.
+            ScopeRequired: no scope is active.
+        """
+        if exclude and self.field in exclude:
+            return
+        field = _get_relation(model, self.field)
+        value = getattr(instance, field.attname)
+        if value is None:
+            return
+        target: type[Model] = field.remote_field.model
+        user = getattr(instance, _get_field(model, self.user).attname)
+        rows = target._default_manager.using(using).filter(
+            **{field.target_field.attname: value, self.user: user}
+        )
+        if user is None or not rows.exists():
+            raise _violation(self, field, exclude)
+
+    def check(
+        self, model: type[Model], connection: BaseDatabaseWrapper
+    ) -> list[checks.CheckMessage]:
+        """Return nothing: the relation is to no organization."""
+        return []
+
+    _check = check
+
+    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
+        return _get_field(model, self.user) if self.has_fields(model) else None
+
+    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
+        fields = {field.name: field for field in target._meta.local_fields}
+        return fields.get(self.user)
 
 
 class OwnRowsPolicy(Policy):

@@ -97,3 +97,15 @@ team_left = Signal()
 
 Not where the membership ended, which sends member_ended.
 """
+user_banned = Signal()
+"""Sent when a ban is committed; ``user`` is the one who is kept out."""
+
+user_ban_lifted = Signal()
+"""Sent when the end of a ban is committed; ``user`` is the one who may come back."""
+
+impersonation_started = Signal()
+"""Sent once a superuser acts in another's name; ``request``, ``user`` (in whose name),
+``impersonator`` (the superuser), ``reason`` (str)."""
+
+impersonation_stopped = Signal()
+"""Sent once that has ended; ``request``, ``user`` and ``impersonator``."""

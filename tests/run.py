@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -187,6 +188,57 @@ def make_lane_environment(lane: Lane) -> Path:
     )
 
 
+def prepare_lane(lane: Lane) -> Path:
+    """Return the programs of a lane, with Django's tests of sessions beside them.
+
+    Where these cannot be had, the tests that need them say so.
+    """
+    programs = make_lane_environment(lane)
+    with contextlib.suppress(Unavailable):
+        fetch_django_tests(programs)
+    return programs
+
+
+def find_django_tests(programs: Path) -> Path:
+    """Return the folder of the tests of the Django that a lane has installed."""
+    code = "import django; print(django.__version__)"
+    version = servers.run([str(programs / "python"), "-c", code]).strip()
+    return ENVIRONMENTS / f"django-tests-{version}"
+
+
+def fetch_django_tests(programs: Path) -> None:
+    """Unpack Django's tests of sessions, which only its source distribution has.
+
+    Raises:
+        Unavailable: the package index does not give it.
+    """
+    folder = find_django_tests(programs)
+    version = folder.name.rpartition("-")[2]
+    pip = [str(programs / "python"), "-m", "pip", "download", "--quiet", "--no-deps"]
+    with (
+        (ENVIRONMENTS / f"{folder.name}.lock").open("w") as lock,
+        tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as name,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        say(f"Fetching Django {version}'s own tests ...")
+        place = Path(name)
+        # Only its metadata are built.
+        servers.run([*pip, "--no-binary=:all:", f"--dest={name}", f"Django=={version}"])
+        (source,) = place.glob("*.tar.gz")
+        with tarfile.open(source) as archive:
+            members = [
+                member
+                for member in archive.getmembers()
+                if "/tests/sessions_tests/" in member.name
+            ]
+            archive.extractall(place, members, filter="data")
+        (tests,) = place.glob("*/tests")
+        # At once, so that a run that is stopped leaves no part of it.
+        tests.rename(folder)
+
+
 def install_mysql_client() -> None:
     """Install what mysqlclient is compiled with, unless it is there.
 
@@ -254,7 +306,7 @@ class TestRun:
         with ThreadPoolExecutor(max_workers=2) as pool:
             lanes = dict.fromkeys(lane for lane, _ in self.combinations)
             environments = {
-                lane.slug: pool.submit(make_lane_environment, lane) for lane in lanes
+                lane.slug: pool.submit(prepare_lane, lane) for lane in lanes
             }
             if own:
                 say(f"Starting {', '.join(sorted(own))} ...")
@@ -320,6 +372,7 @@ class TestRun:
         }
         environment |= urls
         environment["TENANCY_TEST_DATABASE"] = database
+        environment["TENANCY_TEST_DJANGO_TESTS"] = str(find_django_tests(programs))
         environment["COVERAGE_FILE"] = str(REPORTS / "coverage" / name)
         started = time.monotonic()
         code = self.run_child([*command, *self.arguments], environment, output)

@@ -48,7 +48,9 @@ NEIGHBOURS = {
     ("admin", "sites"),
     ("context", "conf"),
     ("connections", "managers"),
+    ("impersonation", "sessions"),
     ("management", "models"),
+    ("middleware", "sessions"),
     ("migrations", "models"),
     ("ownership", "transactions"),
 }

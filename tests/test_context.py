@@ -256,6 +256,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "INVITATION_EXPIRY",
         "INVITATION_BY_TOKEN",
         "INTROSPECTION",
+        "IMPERSONATION",
         "MIGRATION",
         "ORGANIZATIONS_OF_USER",
         "ORGANIZATION_BY_KEY",
@@ -263,6 +264,7 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "RESTORATION",
         "SEQUENCE_RESET",
         "SLUG",
+        "SESSION",
         "TEST_SERIALIZATION",
     }
     with pytest.raises(ValueError, match="is not a valid LookUp"):

@@ -25,13 +25,14 @@ from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import clear_url_caches, get_resolver, path
+from django.utils import timezone
 from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Project
 from tenancy.context import Scope
 from tenancy.middleware import SESSION_KEY, TenancyMiddleware, switch_organization
-from tenancy.models import Membership, Organization, User
+from tenancy.models import Membership, Organization, Session, User
 
 Get = Callable[[str], Any]  # A test client's response has more than HttpResponse.
 
@@ -64,6 +65,11 @@ def show_request(request: Any) -> HttpResponse:
             "membership": str(request.membership and request.membership.pk),
         }
     )
+
+
+def switch(request: HttpRequest) -> HttpResponse:
+    switch_organization(request, request.POST["key"])
+    return HttpResponse()
 
 
 def fail(request: HttpRequest) -> HttpResponse:
@@ -103,6 +109,7 @@ urlpatterns = [
     path("show/", show),
     path("show-async/", show_async),
     path("request/", show_request),
+    path("switch/", switch),
     path("fail/", fail),
     path("late/", render_late),
     path("stream/", stream),
@@ -349,6 +356,78 @@ def test_switch_needs_live_membership(
 
     assert membership.organization == acme
     assert dict(request.session) == {SESSION_KEY: str(acme.pk)}
+
+
+@pytest.fixture
+def of_two(alice: User, acme: Organization, globex: Organization) -> User:
+    """Alice, who is a member of globex as well."""
+    with tenancy.scope(globex):
+        Membership.objects.create(user=alice)
+    return alice
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(
+    "engine", ["tenancy.sessions", "django.contrib.sessions.backends.db"]
+)
+def test_switch_holds_for_later_requests(
+    of_two: User, globex: Organization, settings: Settings, engine: str, mode: str
+) -> None:
+    """The organization that was chosen is that of the next requests, sync and async."""
+    settings.SESSION_ENGINE = engine
+    client: Any = Client() if mode == "sync" else AsyncClient()
+    client.force_login(of_two)
+    get = client.get if mode == "sync" else async_to_sync(client.get)
+    assert get("/show/").json()["organization"] is None
+
+    post = client.post if mode == "sync" else async_to_sync(client.post)
+    assert post("/switch/", {"key": str(globex.pk)}).status_code == 200
+
+    assert get("/show/").json()["organization"] == str(globex.pk)
+    if engine == "tenancy.sessions":
+        session = Session.objects.get()
+        with tenancy.scope(globex):
+            assert session.membership_id == Membership.objects.get(user=of_two).pk
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_choice_that_was_cleared_is_no_choice_of_another(
+    of_two: User,
+    acme: Organization,
+    globex: Organization,
+    settings: Settings,
+    mode: str,
+) -> None:
+    """Who is removed from the organization in which they act is in none."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    client: Any = Client()
+    client.force_login(of_two)
+    client.post("/switch/", {"key": str(globex.pk)})
+    with tenancy.scope(globex):
+        membership = Membership.objects.get(user=of_two)
+        Membership.objects.filter(pk=membership.pk).update(ended_at=timezone.now())
+        Session.objects.clear_membership(membership)
+
+    if mode == "async":
+        cookies, client = client.cookies, AsyncClient()
+        client.cookies = cookies
+    get = client.get if mode == "sync" else async_to_sync(client.get)
+
+    assert get("/show/").json()["organization"] is None
+
+
+def test_engine_adds_no_query(
+    alice: User, acme: Organization, settings: Settings
+) -> None:
+    """With the session engine too there are three: session, user, membership."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    client = Client()
+    client.force_login(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/request/")
+
+    assert len(queries) == 3
 
 
 def test_order_of_middleware_is_told(rf: RequestFactory) -> None:

@@ -669,6 +669,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "end_reason",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        choices=[
+                            ("ended", "ended by the user"),
+                            ("password", "the password was changed"),
+                            ("ban", "the user was banned"),
+                        ],
+                        default="",
+                        editable=False,
+                        max_length=16,
+                        verbose_name="why it was ended",
+                    ),
+                ),
+                (
                     "impersonator",
                     models.ForeignKey(
                         editable=False,
@@ -1895,6 +1910,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="session",
+            constraint=tenancy.policies.SameUser(
+                field="membership",
+                name="tenancy_session_membership_own",
+                to="tenancy.membership",
+                user="user",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("impersonator", None),
@@ -1905,6 +1930,15 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_session_impersonates_other",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("end_reason__in", ["", "ended", "password", "ban"])
+                ),
+                name="tenancy_session_end_reason_known",
             ),
         ),
         migrations.AddConstraint(

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, ClassVar, Self, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
-from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q
+from django.db import IntegrityError, models, router, transaction
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from tenancy import signals
 from tenancy.exceptions import VerificationFailed
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.verification import FAILED, Verification
@@ -29,6 +32,13 @@ EMAIL_PURPOSE = "verify-email"
 """The purpose of the verifications of users' addresses."""
 
 _ADDRESS = ("email", "email_verified_at")
+_SENSITIVE = {
+    "password": "The password",
+    "email": "The e-mail address",
+    "is_staff": "The right to the admin site",
+    "is_superuser": "The right of a superuser",
+}
+"""What nobody changes in another's name, and how a refusal calls it."""
 
 
 class UserManager(BaseUserManager[U]):
@@ -70,6 +80,13 @@ class UserManager(BaseUserManager[U]):
             User.DoesNotExist: there is none.
         """
         return self.get(email=self.normalize_email(email))
+
+    def banned(self) -> QuerySet[U]:
+        """Return those who are banned now; a ban that has lapsed does not count."""
+        return self.filter(
+            Q(banned_until=None) | Q(banned_until__gt=timezone.now()),
+            banned_at__isnull=False,
+        )
 
     @classmethod
     def normalize_email(cls, email: str | None) -> str:
@@ -184,9 +201,9 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
 
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> Self:  # Any: Model's own.
-        """Load the user, and remember the address."""
+        """Return the user of a row, who remembers what a save may change."""
         user = super().from_db(*args, **kwargs)
-        user._remember(_ADDRESS)
+        user._remember()
         return user
 
     def refresh_from_db(
@@ -195,35 +212,143 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         fields: Any = None,  # Any: a collection, or None, as Model's.
         from_queryset: Any = None,  # Any: as Model's.
     ) -> None:
-        """Load the fields anew, and remember the address if it is among them."""
-        names = _ADDRESS if fields is None else tuple(fields)
+        """Read the fields anew, and remember them."""
         super().refresh_from_db(using, fields, from_queryset)
-        self._remember(names)
+        self._remember(fields)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the user, with the address normalised; a new one is not verified.
 
+        A changed password ends the user's sessions in the same transaction. The one
+        that asked for it goes on where Django's update_session_auth_hash() follows.
+
         Raises:
             ValidationError: the address is empty.
-            ImpersonationRefused: the address is new, and somebody acts in the user's
-                name.
+            ImpersonationRefused: the password, the address or a right is changed while
+                somebody impersonates.
         """
         names: Collection[str] | None = kwargs.get("update_fields")
         if names is None or "email" in names:
             self.email = UserManager.normalize_email(self.email)
             if not self.email:
                 raise ValidationError({"email": _("Give an e-mail address.")})
-            if self._has_new_email():
-                refuse_impersonator("The e-mail address")
-                if self.email_verified_at == self._loaded.get("email_verified_at"):
-                    self.email_verified_at = None
+        changed = self._find_changes(names)
+        for name in changed:
+            refuse_impersonator(_SENSITIVE[name])
+        if names is None or "email" in names:
+            is_new = not self._state.adding and "email" in changed
+            stored = self._stored.get("email_verified_at")
+            if is_new and self.email_verified_at == stored:
+                self.email_verified_at = None
             if names is not None:
                 # The two are written together, or another's verification would stay.
                 kwargs["update_fields"] = names = {*names, "email_verified_at"}
-        super().save(*args, **kwargs)
-        self._remember(_ADDRESS if names is None else names)
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        if "password" not in changed:
+            super().save(*args, **kwargs)
+        else:
+            with transaction.atomic(using=using):
+                super().save(*args, **kwargs)
+                _sessions(using).end_all(self, reason="password")
+        self._remember(names)
 
     save.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    @property
+    def is_banned(self) -> bool:
+        """Whether the user is banned now; a ban that has lapsed does not count."""
+        if self.banned_at is None:
+            return False
+        return self.banned_until is None or self.banned_until > timezone.now()
+
+    @verb
+    def ban(self, *, reason: str = "", until: datetime | None = None) -> None:
+        """Keep the user out, and end all their sessions.
+
+        A ban of somebody who is banned takes the former's place.
+
+        Args:
+            reason (str): why, for those who administer users.
+            until (datetime | None): when it lapses; None for never.
+        Raises:
+            ValueError: the end is not in the future, or the reason is too long.
+        """
+        now, alias = timezone.now(), find_alias(self)
+        longest = type(self)._meta.get_field("ban_reason").max_length
+        if until is not None and until <= now:
+            raise ValueError(
+                f"User.ban() was given until={until!r}, which is past. Pass a time in "
+                "the future, or None for a ban without end."
+            )
+        if longest is not None and len(reason) > longest:
+            raise ValueError(
+                f"User.ban() was given a reason of {len(reason)} characters. Pass "
+                f"{longest} at most."
+            )
+        self._write_ban(banned_at=now, banned_until=until, ban_reason=reason)
+        _sessions(alias).end_all(self, reason="ban")
+        send_on_commit(signals.user_banned, type(self), using=alias, user=self)
+
+    ban.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
+
+    async def aban(self, *, reason: str = "", until: datetime | None = None) -> None:
+        """See ban()."""
+        await sync_to_async(self.ban)(reason=reason, until=until)
+
+    aban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    @verb
+    def lift_ban(self) -> None:
+        """Let the user in again; one who is not banned stays as they are."""
+        self._write_ban(banned_at=None, banned_until=None, ban_reason="")
+        alias = find_alias(self)
+        send_on_commit(signals.user_ban_lifted, type(self), using=alias, user=self)
+
+    lift_ban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    async def alift_ban(self) -> None:
+        """See lift_ban()."""
+        await sync_to_async(self.lift_ban)()
+
+    alift_ban.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    def _write_ban(self, **values: Any) -> None:
+        alias = find_alias(self)
+        take_locks(alias, users=[self.pk])
+        users = type(self)._base_manager.using(alias).filter(pk=self.pk)
+        users.update(updated_at=timezone.now(), **values)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def _remember(self, names: Collection[str] | None = None) -> None:
+        """Keep what is stored of the fields that are not changed in passing."""
+        # A new dict: a copy of the user shares the old one.
+        self.__dict__["_stored_fields"] = self._stored | {
+            name: self.__dict__[name]
+            for name in (*_SENSITIVE, "email_verified_at")
+            # A deferred field is not loaded.
+            if name in self.__dict__ and (names is None or name in names)
+        }
+
+    @property
+    def _stored(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.__dict__.get("_stored_fields", {})
+        return stored
+
+    def _find_changes(self, update_fields: Any) -> list[str]:
+        """Return the names of the sensitive fields that a save would change."""
+        stored = self._stored
+        if self._state.adding:
+            own = {"password": self.password, "email": self.email}
+            stored = {"is_staff": False, "is_superuser": False, **own}
+        return [
+            name
+            for name in _SENSITIVE
+            if (update_fields is None or name in update_fields)
+            # One that was not loaded stands here only where it was set.
+            and name in self.__dict__
+            and (name not in stored or self.__dict__[name] != stored[name])
+        ]
 
     def get_full_name(self) -> str:
         """Return the name, or the address of a user who gave none."""
@@ -354,23 +479,6 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         send_on_commit(email_verified, type(self), using=alias, user=stored)
         return True
 
-    def _remember(self, names: Collection[str]) -> None:
-        """Remember what is stored of the address; a deferred field is not loaded."""
-        # A new dict: a copy of the user shares the old one.
-        self.__dict__["_loaded_address"] = self._loaded | {
-            name: self.__dict__[name]
-            for name in _ADDRESS
-            if name in names and name in self.__dict__
-        }
-
-    @property
-    def _loaded(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = self.__dict__.get("_loaded_address", {})
-        return loaded
-
-    def _has_new_email(self) -> bool:
-        return not self._state.adding and self.email != self._loaded.get("email")
-
 
 class User(AbstractUser):
     """The user that a project gets with AUTH_USER_MODEL = "tenancy.User"."""
@@ -378,3 +486,7 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         app_label = "tenancy"
         swappable = "AUTH_USER_MODEL"
+
+
+def _sessions(using: str) -> Any:  # Its manager; it stands above this file.
+    return apps.get_model("tenancy", "Session")._default_manager.db_manager(using)

@@ -20,6 +20,7 @@ collect_ignore = [] if shutil.which("chromedriver") else ["test_browser.py"]
 @pytest.fixture(autouse=True)
 def _site(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
+    settings.SESSION_ENGINE = "tenancy.sessions"
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "tenancy.middleware.TenancyMiddleware",

@@ -134,7 +134,7 @@ class MySQLEnforcement(Enforcement):
         if self._find_target(columns):
             return NOTHING
         # The names of indexes are their table's own.
-        name = f"{TARGET}{digest(columns.columns[0])}"
+        name = f"{TARGET}{digest('.'.join(columns.columns))}"
         return (
             f"CREATE UNIQUE INDEX {self.quote(name)} "
             f"ON {self.quote(columns.table)} ({self.quote(*columns.columns)})"

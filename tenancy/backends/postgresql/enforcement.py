@@ -325,7 +325,8 @@ class PostgreSQLEnforcement(Enforcement):
     def _write_target(self, columns: TableColumns) -> str:
         key, organization = columns.columns
         table = self.quote(columns.table)
-        name = literal(f"tenancy_target_{digest(f'{columns.table}.{key}')}")
+        stated = ".".join([columns.table, *columns.columns])
+        name = literal(f"tenancy_target_{digest(stated)}")
         return _block(
             f"""
             IF NOT EXISTS ({_find_target(self._oid(table), key, organization)}) THEN

@@ -96,7 +96,7 @@ class SQLiteEnforcement(Enforcement):
         # In CREATE TABLE, since the editor looks at foreign keys before it runs what is
         # deferred.
         uniques = [
-            f"CONSTRAINT {self.quote(f'tenancy_target_{digest(target.columns[0])}')} "
+            f"CONSTRAINT {self.quote(_name_target(target))} "
             f"UNIQUE ({self.quote(*reversed(target.columns))})"
             for target in targets
         ]
@@ -404,3 +404,7 @@ class SQLiteEnforcement(Enforcement):
 def _bare(name: str) -> str:
     """Return a table's name as the catalog has it: a model's may be quoted."""
     return name[1:-1] if name[:1] == name[-1:] == '"' else name
+
+
+def _name_target(columns: TableColumns) -> str:
+    return f"tenancy_target_{digest('.'.join(columns.columns))}"
