@@ -187,11 +187,11 @@ class SessionStore(SessionBase):
         """
         data = self._get_data()
         before, row = self.session_key, self._row
-        if row is None:
+        if row is None or before is None:
             self.create()
-            if before is not None:
-                self.delete(before)
-        elif before is not None:
+            # An empty one is no row's; None would be this session's own.
+            self.delete(before or "")
+        else:
             self._session_key = self._make_key()
             digest = digest_token(self._require_key())
             if self._rows(row).update(key_digest=digest, updated_at=timezone.now()):

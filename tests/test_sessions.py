@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import django
 import pytest
@@ -28,7 +28,7 @@ from django.contrib.auth import (
     update_session_auth_hash,
 )
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.management import call_command
@@ -148,9 +148,12 @@ def ask(request: Request) -> Any:
 
 
 def row_of(request: Request) -> Session:
-    key = request.session.session_key
-    assert key is not None
-    return Session.objects.with_key(key).get()
+    return row_of_store(request.session)
+
+
+def row_of_store(store: SessionStore) -> Session:
+    assert store.session_key is not None
+    return Session.objects.with_key(store.session_key).get()
 
 
 def is_live(request: Request) -> bool:
@@ -259,6 +262,43 @@ def test_session_cleared_before_it_is_read_needs_its_row(alice: User) -> None:
     again.clear()
     with pytest.raises(UpdateError):
         again.save()
+
+
+@pytest.mark.django_db
+def test_session_cleared_before_it_is_read_gets_a_new_key(alice: User) -> None:
+    """The row of the former key goes, as with Django's own stores."""
+    request = sign_in(alice)
+    blind = SessionStore(request.session.session_key)
+    blind.clear()
+
+    blind.cycle_key()
+
+    (row,) = Session.objects.all()
+    assert (row.user, row) == (None, row_of_store(blind))
+    fresh = SessionStore()
+    fresh.cycle_key()
+    assert Session.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_taken_key_is_not_taken_twice(alice: User) -> None:
+    """A key that another row has is refused, and create() tries the next."""
+    request = sign_in(alice)
+    taken = request.session.session_key
+
+    class UnluckyStore(SessionStore):
+        next_keys: ClassVar[list[str]] = ["b" * 32, taken]
+
+        def _get_new_session_key(self) -> str:
+            return self.next_keys.pop()
+
+    with pytest.raises(CreateError):
+        SessionStore(taken).save(must_create=True)
+    store = UnluckyStore()
+    store.save()
+
+    assert store.session_key == "b" * 32
+    assert ask(request) == alice
 
 
 @pytest.mark.django_db
@@ -723,11 +763,14 @@ def test_deleted_user_leaves_no_session(alice: User) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_session_for_a_deleted_user_is_not_made(alice: User) -> None:
     """A key of no user is refused by the database, and no key is tried for ever."""
-    store = SessionStore()
-    store[SESSION_KEY] = str(Organization().pk)
+    store, saved = SessionStore(), SessionStore()
+    saved.save()
+    store[SESSION_KEY] = saved[SESSION_KEY] = str(Organization().pk)
 
     with pytest.raises((IntegrityError, CrossOrganization)):
         store.save()
+    with pytest.raises(UpdateError):
+        saved.save()
 
 
 @pytest.mark.django_db

@@ -51,18 +51,20 @@ class SessionQuerySet(models.QuerySet["Session"]):
         They are live, their user is not banned, and who impersonates is a superuser
         still.
         """
-        users: Any = get_user_model()  # Any: a project's own.
+        users: Any = get_user_model()  # Any: a project's own, with fewer fields maybe.
         names = {field.name for field in users._meta.get_fields()}
-        sessions = self.live()
-        if {"banned_at", "banned_until"} <= names:
-            sessions = sessions.exclude(_is_banned("user"))
-            sessions = sessions.exclude(_is_banned("impersonator"))
-        if {"is_superuser", "is_active"} <= names:
-            sessions = sessions.filter(
+        conditions = (
+            ({"banned_at", "banned_until"}, ~_is_banned("user")),
+            ({"banned_at", "banned_until"}, ~_is_banned("impersonator")),
+            (
+                {"is_superuser", "is_active"},
                 Q(impersonator=None)
-                | Q(impersonator__is_superuser=True, impersonator__is_active=True)
-            )
-        return sessions
+                | Q(impersonator__is_superuser=True, impersonator__is_active=True),
+            ),
+        )
+        return self.live().filter(
+            *(condition for fields, condition in conditions if fields <= names)
+        )
 
 
 def _is_banned(relation: str) -> Q:

@@ -28,10 +28,14 @@ from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 U = TypeVar("U", bound="AbstractUser")
 
+<<<<<<< HEAD
 EMAIL_PURPOSE = "verify-email"
 """The purpose of the verifications of users' addresses."""
 
 _ADDRESS = ("email", "email_verified_at")
+=======
+_LONGEST_REASON = 500
+>>>>>>> s2-sessions
 _SENSITIVE = {
     "password": "The password",
     "email": "The e-mail address",
@@ -160,7 +164,10 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         _("banned until"), null=True, blank=True, editable=False
     )
     ban_reason = models.CharField(
-        _("reason of the ban"), max_length=500, blank=True, editable=False
+        _("reason of the ban"),
+        max_length=_LONGEST_REASON,
+        blank=True,
+        editable=False,
     )
 
     objects = UserManager()
@@ -274,16 +281,15 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
             ValueError: the end is not in the future, or the reason is too long.
         """
         now, alias = timezone.now(), find_alias(self)
-        longest = type(self)._meta.get_field("ban_reason").max_length
         if until is not None and until <= now:
             raise ValueError(
                 f"User.ban() was given until={until!r}, which is past. Pass a time in "
                 "the future, or None for a ban without end."
             )
-        if longest is not None and len(reason) > longest:
+        if len(reason) > _LONGEST_REASON:
             raise ValueError(
                 f"User.ban() was given a reason of {len(reason)} characters. Pass "
-                f"{longest} at most."
+                f"{_LONGEST_REASON} at most."
             )
         self._write_ban(banned_at=now, banned_until=until, ban_reason=reason)
         _sessions(alias).end_all(self, reason="ban")
