@@ -28,14 +28,11 @@ from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 U = TypeVar("U", bound="AbstractUser")
 
-<<<<<<< HEAD
 EMAIL_PURPOSE = "verify-email"
 """The purpose of the verifications of users' addresses."""
 
 _ADDRESS = ("email", "email_verified_at")
-=======
 _LONGEST_REASON = 500
->>>>>>> s2-sessions
 _SENSITIVE = {
     "password": "The password",
     "email": "The e-mail address",
