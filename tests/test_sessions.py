@@ -524,15 +524,18 @@ def test_changed_password_ends_the_others(alice: User, bob: User) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("is_saved", [False, True])
 def test_changed_password_keeps_the_active_membership(
-    alice: User, acme: Organization
+    alice: User, acme: Organization, is_saved: bool
 ) -> None:
     """Who changes their password stays in their organization."""
     with tenancy.scope(acme):
         membership = Membership.objects.get()
     request = sign_in(alice)
     request.session.membership_id = membership.pk
-    request.session.save()
+    if is_saved:
+        request.session.save()
+    assert request.session.membership_id == membership.pk
 
     request.user.set_password("another")
     request.user.save()
