@@ -32,7 +32,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, connections
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 from pytest_django import Settings
@@ -42,7 +42,6 @@ from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Organization, Session, User
 from tenancy.sessions import SessionStore
 from tenancy.tokens import digest_token
-from tenancy.transactions import take_locks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -352,13 +351,16 @@ def test_membership_of_another_user_is_not_chosen(
 
 
 @pytest.mark.django_db
-def test_ended_membership_is_not_chosen(alice: User, acme: Organization) -> None:
+def test_ended_membership_is_not_chosen(
+    alice: User, bob: User, acme: Organization
+) -> None:
     """A membership that ends before the save does not become active."""
     request = sign_in(alice)
     with tenancy.scope(acme):
         membership = Membership.objects.get()
         request.session.membership_id = membership.pk
-        Membership.objects.update(ended_at=timezone.now())
+        Membership.objects.add(user=bob, role="owner")
+        membership.end()
 
     request.session.save()
 
@@ -725,20 +727,19 @@ def test_revocation_holds_against_saves_at_once(alice: User) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_membership_that_ends_meanwhile_is_active_nowhere(
-    alice: User, acme: Organization
+    alice: User, bob: User, acme: Organization
 ) -> None:
     """Whoever comes first, an ended membership is in no session afterwards."""
     request = sign_in(alice)
     key = request.session.session_key
     with tenancy.scope(acme):
         membership = Membership.objects.get()
+        Membership.objects.add(user=bob, role="owner")
 
     def act(number: int) -> None:
         if number == 0:
-            with tenancy.scope(acme), transaction.atomic():
-                take_locks("default", users=[alice.pk], organizations=[acme.pk])
-                Membership.objects.update(ended_at=timezone.now())
-                Session.objects.clear_membership(membership)
+            with tenancy.scope(acme):
+                membership.end()
             return
         store = SessionStore(key)
         store.membership_id = membership.pk

@@ -76,7 +76,7 @@ class AuditEventManager(TenantManager["AuditEvent"]):
     ) -> AuditEvent:
         """Write down what was done by who acts in another scope. See record()."""
         origin = current_origin()
-        is_organization = target is not None and _is_organization(type(target))
+        is_organization = target is not None and _is_organization(target.__class__)
         organization = getattr(
             target, "pk" if is_organization else "organization_id", None
         )

@@ -353,7 +353,7 @@ class Subscription(StampedModel, TenantModel):
         "tenancy_subscription_end_dated": "ended_at",
         "tenancy_subscription_trial_dated": "trial_end",
         "product": "plan",
-        "provider": "provider_subscription_id",
+        "tenancy_subscription_provider_named": "provider",
     }
 
     plan = TenantForeignKey(

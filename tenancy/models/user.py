@@ -241,8 +241,9 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
             refuse_impersonator(_SENSITIVE[name])
         if names is None or "email" in names:
             is_new = not self._state.adding and "email" in changed
-            stored = self._stored.get("email_verified_at")
-            if is_new and self.email_verified_at == stored:
+            # Read first: one that is deferred is loaded, and remembered, now.
+            verified_at = self.email_verified_at if is_new else None
+            if is_new and verified_at == self._stored.get("email_verified_at"):
                 self.email_verified_at = None
             if names is not None:
                 # The two are written together, or another's verification would stay.

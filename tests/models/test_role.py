@@ -63,7 +63,7 @@ def test_create_role_when_key_is_taken_makes_another(
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("__all__", {"name": "EDITORS"}),
+        ("name", {"name": "EDITORS"}),
         ("name", {"name": ""}),
         ("key", {"name": "Others", "key": "No Slug"}),
         ("permissions", {"name": "Others", "permissions": ["tracker.fly_task"]}),

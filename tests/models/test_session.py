@@ -164,12 +164,15 @@ def test_async_verbs_do_the_same() -> None:
     async_to_sync(act)()
 
 
-def test_deleted_membership_leaves_the_session(alice: User, acme: Organization) -> None:
+def test_deleted_membership_leaves_the_session(
+    alice: User, bob: User, acme: Organization
+) -> None:
     """The session stays signed in, with no active membership."""
     session = make_session(alice, membership=membership_of(alice))
 
     with tenancy.scope(acme):
-        Membership.objects.all().delete()
+        Membership.objects.add(user=bob, role="owner")
+        Membership.objects.filter(user=alice).delete()
 
     session.refresh_from_db()
     assert (session.membership_id, session.is_live) == (None, True)
