@@ -25,11 +25,13 @@ from tenancy.backends import get_backend
 from tenancy.context import current_scope
 from tenancy.exceptions import (
     CrossOrganization,
+    ImmutableRow,
     RawSQLRefused,
     ScopeRequired,
     TenancyError,
 )
 from tenancy.models import Organization
+from tenancy.models.immutable_model import ImmutableModel
 from tenancy.policies import SameOrganization
 from tenancy.predicates import protected_tables, tenant_field
 from tenancy.texts import ExactEmailField
@@ -264,7 +266,8 @@ class Sweep:
             lambda: _execute(f"SELECT {key} FROM {table}"),
             lambda: _execute(f"DELETE FROM {table}"),
         ):
-            _require(action, ScopeRequired)
+            # A row that is written once is refused whatever the scope.
+            _require(action, (ScopeRequired, ImmutableRow))
 
     def check_orm_reads(self, model: type[Model]) -> None:
         """The ORM counts, finds and lists the organization's rows only."""
@@ -432,8 +435,12 @@ class Sweep:
         theirs = self.rows.get(model, self.globex)
         with tenancy.scope(self.acme):
             rows = model._base_manager.filter(pk=theirs.pk)
-            assert rows.update(**{model._meta.pk.name: theirs.pk}) == 0
-            assert rows.delete()[0] == 0
+            if issubclass(model, ImmutableModel):
+                _require(lambda: rows.update(pk=theirs.pk), ImmutableRow)
+                _require(rows.delete, ImmutableRow)
+            else:
+                assert rows.update(**{model._meta.pk.name: theirs.pk}) == 0
+                assert rows.delete()[0] == 0
             for action in (
                 lambda: model._base_manager.bulk_update([theirs], [_changeable(model)]),
                 lambda: theirs.save_base(),
