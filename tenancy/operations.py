@@ -10,7 +10,7 @@ from django.db import NotSupportedError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import AlterField
 from django.db.migrations.state import ProjectState
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import CheckConstraint, Field, ForeignKey, Model, Q
 
 from tenancy.backends.enforcement import Enforcement, get_enforcement, is_uuid
 from tenancy.context import LookUp, look_up
@@ -65,8 +65,11 @@ class AlterTenantKey(AlterField):
             self._require_empty(enforcement, models)
         # SQLite's editor builds the tables anew, policies and keys included.
         policies = [] if enforcement.rebuilds_tables else list(_find_policies(columns))
+        checks = [] if enforcement.rebuilds_tables else list(_find_checks(columns))
         for model, constraint in policies:
             schema_editor.execute(constraint.remove_sql(model, schema_editor))
+        for model, check in checks:
+            schema_editor.remove_constraint(model, check)
         if not is_cast and enforcement.hides_rows:
             # Only now: a policy of the former type cannot read settings of the new.
             self._require_empty(enforcement, models)
@@ -76,6 +79,9 @@ class AlterTenantKey(AlterField):
         for model, constraint in reversed(policies):
             altered_model = to_state.apps.get_model(model._meta.label)
             constraint.create_sql(altered_model, schema_editor)
+        for model, check in checks:
+            altered_model = to_state.apps.get_model(model._meta.label)
+            schema_editor.add_constraint(altered_model, check)
 
     def describe(self) -> str:
         """Return what "migrate" says."""
@@ -151,3 +157,20 @@ def _find_policies(
             for constraint in model._meta.constraints:
                 if isinstance(constraint, kind) and constraint.uses(model, names):
                     yield model, constraint
+
+
+def _find_checks(
+    columns: list[tuple[type[Model], Field[Any, Any]]],
+) -> Iterator[tuple[type[Model], CheckConstraint]]:
+    """Yield the checks that compare columns, two of which are altered in turn."""
+    altered: dict[type[Model], set[str]] = {}
+    for model, field in columns:
+        altered.setdefault(model, set()).add(field.name)
+    for model, names in altered.items():
+        for constraint in model._meta.constraints:
+            if (
+                isinstance(constraint, CheckConstraint)
+                and isinstance(constraint.condition, Q)
+                and len(names & constraint.condition.referenced_base_fields) > 1
+            ):
+                yield model, constraint
