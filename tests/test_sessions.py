@@ -8,9 +8,8 @@ import io
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -32,7 +31,7 @@ from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections
+from django.db import IntegrityError, connection
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 from pytest_django import Settings
@@ -42,6 +41,7 @@ from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Organization, Session, User
 from tenancy.sessions import SessionStore
 from tenancy.tokens import digest_token
+from tests.concurrency import run_at_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,27 +103,6 @@ def test_django_tests_are_run() -> None:
     names = [name for name in dir(DjangoStoreTests) if name.startswith("test_")]
 
     assert len([name for name in names if getattr(DjangoStoreTests, name)]) > 60
-
-
-def run_at_once(function: Callable[[int], Any], count: int) -> list[Any]:
-    """Run a function in threads that start together; return results or errors."""
-    barrier, results = threading.Barrier(count), [None] * count
-
-    def run(number: int) -> None:
-        try:
-            barrier.wait(30)
-            results[number] = function(number)
-        except Exception as error:
-            results[number] = error  # type: ignore[call-overload]  # either
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return results
 
 
 Request = Any  # Its session is ours, and its user a User.
@@ -694,7 +673,7 @@ def test_sixteen_saves_at_once_all_succeed(alice: User) -> None:
         store["number"] = number
         store.save()
 
-    assert run_at_once(save, 16) == [None] * 16
+    assert run_at_once([partial(save, number) for number in range(16)]) == [None] * 16
 
     assert SessionStore(key)["number"] in range(16)
     assert ask(request) == alice
@@ -717,7 +696,7 @@ def test_revocation_holds_against_saves_at_once(alice: User) -> None:
         store["number"] = number
         store.save()
 
-    results = run_at_once(act, 8)
+    results = run_at_once([partial(act, number) for number in range(8)])
 
     assert all(one is None or isinstance(one, UpdateError) for one in results), results
     (ended,) = Session.objects.filter(user=alice)
@@ -745,7 +724,7 @@ def test_membership_that_ends_meanwhile_is_active_nowhere(
         store.membership_id = membership.pk
         store.save()
 
-    assert run_at_once(act, 6) == [None] * 6
+    assert run_at_once([partial(act, number) for number in range(6)]) == [None] * 6
 
     assert row_of(request).membership_id is None
 

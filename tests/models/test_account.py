@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +10,7 @@ from cryptography.fernet import Fernet
 from django.contrib.admin import ModelAdmin, site
 from django.core import serializers
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import Error, IntegrityError, connection, connections, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.forms import modelform_factory
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -32,6 +29,7 @@ from tenancy.exceptions import (
 from tenancy.models import Account, User
 from tenancy.origin import Origin, acting_from
 from tenancy.signals import account_linked, account_unlinked
+from tests.concurrency import run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -51,23 +49,6 @@ def link(user: User, **values: Any) -> Account:
     return Account.objects.link(
         user=user, **{"provider": "github", "provider_account_id": "1", **values}
     )
-
-
-def run_at_once(functions: list[Callable[[], Any]]) -> list[Any]:
-    """Return what each returns or raises, all begun at the same moment."""
-    barrier = threading.Barrier(len(functions))
-
-    def run(function: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(timeout=20)
-            return function()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
 
 
 # Tokens

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
-from django.db import Error, connection, connections, transaction
+from django.db import Error, connection, transaction
 from django.db.transaction import TransactionManagementError
 
 import tenancy
@@ -26,6 +25,7 @@ from tenancy.models import (
 )
 from tenancy.models.subscription import SubscriptionState
 from tenancy.signals import billing_event_applied
+from tests.concurrency import run_at_once
 from tests.isolation.test_concurrency import kill
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,22 +107,6 @@ def _seats_of(organization: Organization) -> list[int]:
         return list(Subscription.objects.values_list("seats", flat=True))
 
 
-def _run_at_once(functions: list[Any]) -> list[Any]:
-    barrier = threading.Barrier(len(functions), timeout=60)
-
-    def run(function: Any) -> Any:
-        try:
-            barrier.wait()
-            return function()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
-
-
 # Once
 
 
@@ -181,7 +165,7 @@ def test_apply_when_delivered_sixteen_times_applies_once(
         event.apply()
         return str(event.status)
 
-    results = _run_at_once([deliver] * MANY)
+    results = run_at_once([deliver] * MANY)
 
     assert results == ["applied"] * MANY
     assert _runs == ["evt_1"]
@@ -201,8 +185,8 @@ def test_apply_when_out_of_order_at_once_keeps_newest(customer: Organization) ->
         event.apply()
         return str(event.status)
 
-    results = _run_at_once(
-        [lambda number=number: deliver(number) for number in reversed(range(MANY))]
+    results = run_at_once(
+        [partial(deliver, number) for number in reversed(range(MANY))]
     )
 
     assert set(results) <= {"applied", "outdated"}, results
@@ -286,7 +270,7 @@ def test_apply_when_failing_for_some_of_many_is_applied_once(
         event.apply()
         return str(event.status)
 
-    results = _run_at_once([deliver] * MANY)
+    results = run_at_once([deliver] * MANY)
 
     assert sum(isinstance(each, RuntimeError) for each in results) == 3, results
     event = BillingEvent.objects.get()

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import tenancy
@@ -46,26 +43,10 @@ from tenancy.signals import (
     invitation_sent,
 )
 from tenancy.tokens import digest_token
+from tests.concurrency import run_at_once
 
 MANY = 16
 CAROL = "carol@acme.example"
-
-
-def _run_at_once(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run each in a thread of its own, from one moment; return results or errors."""
-    barrier = threading.Barrier(len(functions), timeout=60)
-
-    def run(function: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait()
-            return function()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
 
 
 @pytest.fixture
@@ -1070,7 +1051,7 @@ def test_async_twins_do_the_same(acme: Organization, carol: User) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_invite_when_sixteen_at_once_leaves_one(acme: Organization) -> None:
     """One row is pending, and one of the sixteen tokens works."""
-    results = _run_at_once([lambda: _invite(acme)] * MANY)
+    results = run_at_once([lambda: _invite(acme)] * MANY)
 
     assert {type(result) for result in results} == {tuple}
     with tenancy.scope(acme):
@@ -1091,7 +1072,7 @@ def test_invite_when_sixteen_at_once_keeps_seats(
         for number in range(MANY)
     ]
 
-    results = _run_at_once(functions)
+    results = run_at_once(functions)
 
     kinds = [type(result) for result in results]
     assert (kinds.count(tuple), kinds.count(SeatLimitReached)) == (4, 12)
@@ -1105,7 +1086,7 @@ def test_accept_when_sixteen_users_have_link_lets_one_in(acme: Organization) -> 
     users = [User.objects.create_user(f"user{n}@x.example") for n in range(MANY)]
     _, token = _invite(acme, email=None)
 
-    results = _run_at_once(
+    results = run_at_once(
         [partial(Invitation.objects.accept, token, user=user) for user in users]
     )
 
@@ -1122,9 +1103,7 @@ def test_accept_when_same_user_at_once_is_idempotent(
     """Sixteen clicks of one user make one membership, which each is given."""
     _, token = _invite(acme)
 
-    results = _run_at_once(
-        [lambda: Invitation.objects.accept(token, user=carol)] * MANY
-    )
+    results = run_at_once([lambda: Invitation.objects.accept(token, user=carol)] * MANY)
 
     assert {type(result) for result in results} == {Membership}
     assert len({result.pk for result in results}) == 1
@@ -1150,7 +1129,7 @@ def test_seats_when_inviting_and_accepting_at_once_hold(
         for number in range(MANY // 2)
     ]
 
-    results = _run_at_once([*accepting, *inviting])
+    results = run_at_once([*accepting, *inviting])
 
     kinds = [type(result) for result in results]
     assert (kinds.count(Membership), kinds.count(InvitationUsed)) == (3, 5)
@@ -1171,7 +1150,7 @@ def test_answers_when_different_at_once_leave_one(
         with tenancy.scope(acme):
             Invitation.objects.get(pk=invitation.pk).revoke()
 
-    results = _run_at_once(
+    results = run_at_once(
         [
             lambda: Invitation.objects.accept(token, user=carol),
             lambda: Invitation.objects.decline(token),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.dispatch import Signal
 from django.forms import modelform_factory
 from django.test import override_settings
@@ -44,32 +44,9 @@ from tenancy.models import (
     User,
 )
 from tenancy.transactions import take_locks
+from tests.concurrency import run_at_once
 
 pytestmark = pytest.mark.django_db
-
-
-def _run_at_once(functions: list[Callable[[], Any]]) -> list[Any]:
-    """Run functions in threads of their own; return results and exceptions."""
-    results: list[Any] = [None] * len(functions)
-    barrier = threading.Barrier(len(functions))
-
-    def run(index: int) -> None:
-        try:
-            barrier.wait()
-            results[index] = functions[index]()
-        except Exception as error:  # What a thread raises is its result.
-            results[index] = error
-        finally:
-            connection.close()
-
-    threads = [
-        threading.Thread(target=run, args=(index,)) for index in range(len(functions))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 @contextmanager
@@ -311,7 +288,7 @@ def test_slug_when_raced_for_is_one_organizations(alice: User) -> None:
             name="Acme", slug="acme", owner=alice
         )
 
-    results = _run_at_once([create] * 16)
+    results = run_at_once([create] * 16)
 
     errors = [one for one in results if not isinstance(one, Organization)]
     assert len(errors) == 15
@@ -329,7 +306,7 @@ def test_slug_when_made_at_once_gets_suffixes(alice: User) -> None:
         with tenancy.unscoped("create at once"):
             return Organization.objects.create(name="Acme")
 
-    results = _run_at_once([create] * 16)
+    results = run_at_once([create] * 16)
 
     assert len({one.slug for one in results}) == 16
     assert "acme" in {one.slug for one in results}
@@ -398,7 +375,7 @@ def test_creation_at_once_holds_the_limit(alice: User) -> None:
     def create() -> Organization:
         return Organization.objects.create_with_owner(name="Acme", owner=alice)
 
-    results = _run_at_once([create] * 16)
+    results = run_at_once([create] * 16)
 
     refused = [one for one in results if isinstance(one, OrganizationLimitReached)]
     assert len(refused) == 13
@@ -535,7 +512,7 @@ def test_archive_at_once_is_done_once(acme: Organization) -> None:
         with tenancy.unscoped("archive at once"):
             Organization.objects.get(pk=acme.pk).archive()
 
-    results = _run_at_once([archive] * 8)
+    results = run_at_once([archive] * 8)
 
     assert sum(isinstance(one, TransitionRefused) for one in results) == 7
     with tenancy.unscoped("count"):
@@ -653,7 +630,7 @@ def test_deletion_at_once_with_new_rows_is_whole(
         with tenancy.unscoped("delete at once"):
             return Organization.objects.filter(pk=acme.pk).delete()[0]
 
-    results = _run_at_once([delete] * 8)
+    results = run_at_once([delete] * 8)
 
     assert sum(bool(count) for count in results) == 1
     assert SystemEvent.objects.count() == 1
@@ -676,7 +653,7 @@ def test_deletion_waits_for_a_subscription_that_starts(acme: Organization) -> No
         with tenancy.unscoped("delete"):
             Organization.objects.filter(pk=acme.pk).delete()
 
-    results = _run_at_once([start, delete])
+    results = run_at_once([start, delete])
 
     assert results[0] is None
     assert isinstance(results[1], SubscriptionLive)
@@ -691,7 +668,7 @@ def test_slug_when_renamed_to_at_once_is_one_organizations(alice: User) -> None:
         for number in range(8)
     ]
 
-    results = _run_at_once([partial(rename, row, "wanted") for row in rows])
+    results = run_at_once([partial(rename, row, "wanted") for row in rows])
 
     assert sum(isinstance(one, ValidationError) for one in results) == 7
     assert results.count(None) == 1

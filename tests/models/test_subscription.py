@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import tenancy
@@ -39,6 +37,7 @@ from tenancy.signals import (
     subscription_ended,
     subscription_started,
 )
+from tests.concurrency import run_at_once
 
 MANY = 16
 JANUARY = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -71,22 +70,6 @@ def subscription(acme: Organization, team: Plan) -> Subscription:
     """The live subscription of acme."""
     with tenancy.scope(acme):
         return Subscription.objects.start(plan=team, period_start=JANUARY)
-
-
-def _run_at_once(functions: list[Any]) -> list[Any]:
-    barrier = threading.Barrier(len(functions), timeout=60)
-
-    def run(function: Any) -> Any:
-        try:
-            barrier.wait()
-            return function()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
 
 
 # Starting
@@ -256,7 +239,7 @@ def test_start_when_raced_gives_one(
 
     subscription_started.connect(note)
     try:
-        results = _run_at_once(
+        results = run_at_once(
             [lambda plan=plan: start(plan) for plan in (team, business)] * (MANY // 2)
         )
     finally:
@@ -278,7 +261,7 @@ def test_start_when_trials_are_raced_gives_one(
         with tenancy.scope(acme):
             return Subscription.objects.start(plan=plan, trial_days=7).pk
 
-    results = _run_at_once([lambda: start(team), lambda: start(support)])
+    results = run_at_once([lambda: start(team), lambda: start(support)])
 
     assert [type(each) for each in results].count(TrialUsed) == 1, results
 
@@ -713,7 +696,7 @@ def test_change_plan_when_raced_with_end_gives_one_story(
         with tenancy.scope(acme):
             Subscription.objects.get().end()
 
-    results = _run_at_once([change, end] * 4)
+    results = run_at_once([change, end] * 4)
 
     assert {type(each) for each in results} <= {type(None), SubscriptionEnded}, results
     with tenancy.scope(acme):

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +8,13 @@ import pytest
 import time_machine
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import Error, connection, connections, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
 from tenancy.exceptions import TransactionOpen, VerificationFailed
 from tenancy.models import Verification
+from tests.concurrency import run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -40,23 +38,6 @@ def consume(value: str, **values: Any) -> Verification:
 def find_wrong(code: str) -> str:
     """Return a code that is another one."""
     return code[:-1] + str((int(code[-1]) + 1) % 10)
-
-
-def run_at_once(functions: list[Callable[[], Any]]) -> list[Any]:
-    """Return what each returns or raises, all begun at the same moment."""
-    barrier = threading.Barrier(len(functions))
-
-    def run(function: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(timeout=20)
-            return function()
-        except Exception as error:
-            return error
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
 
 
 @pytest.mark.parametrize("is_code", [False, True])
