@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tenancy.exceptions import (
 )
 from tenancy.models import AuditEvent, Membership, Organization, Role, User
 from tenancy.permissions import find_permissions
+from tenancy.transactions import take_locks
 from tests.concurrency import run_at_once
 
 VIEW = "tracker.view_task"
@@ -308,6 +311,31 @@ def test_delete_when_assigned_at_once_loses_or_wins(
     refused = [one for one in results if isinstance(one, Exception)]
     assert len(refused) == 1
     assert isinstance(refused[0], RoleInUse | CrossOrganization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delete_by_queryset_waits_for_who_assigns(
+    acme: Organization, editors: Role, bob: User
+) -> None:
+    """A role that somebody is about to get is not deleted from under them."""
+    is_held = threading.Event()
+
+    def assign() -> None:
+        with transaction.atomic(), tenancy.scope(acme):
+            take_locks("default", organizations=[acme.pk])
+            is_held.set()
+            time.sleep(0.3)
+            Membership.objects.add(user=bob, role=editors)
+
+    def delete() -> None:
+        is_held.wait()
+        with tenancy.scope(acme):
+            Role.objects.custom().delete()
+
+    results = run_at_once([assign, delete])
+
+    assert results[0] is None
+    assert isinstance(results[1], RoleInUse)
 
 
 # Async twins
