@@ -305,7 +305,7 @@ class Role(StampedModel, TenantModel):
             BuiltInRole: the role is built in.
         """
         stored = self._lock()
-        return self._set_permissions(stored, [*stored.permissions, *permissions])
+        return self._set_permissions(stored, [*stored._list_known(), *permissions])
 
     grant.alters_data = True  # type: ignore[attr-defined]  # as above
 
@@ -322,7 +322,7 @@ class Role(StampedModel, TenantModel):
             BuiltInRole: the role is built in.
         """
         stored = self._lock()
-        kept = [name for name in stored.permissions if name not in permissions]
+        kept = [name for name in stored._list_known() if name not in permissions]
         return self._set_permissions(stored, kept)
 
     revoke.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -426,6 +426,15 @@ class Role(StampedModel, TenantModel):
             after=chosen,
         )
         return self
+
+    def _list_known(self) -> list[str]:
+        """Return what is stored, without what no role can grant any more.
+
+        An app may have been removed, or another client have written something else.
+        """
+        stored = self.permissions if isinstance(self.permissions, list) else []
+        known = find_permissions()
+        return [name for name in stored if isinstance(name, str) and name in known]
 
     def _make_key(self, alias: str) -> str:
         """Return a key of the name; a part of the id makes it unique if need be."""

@@ -176,6 +176,22 @@ def test_permissions_when_unknown_are_refused(
     assert "“tenancy.delete_user” is no permission" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "stored", [["removed.view_it", VIEW], [VIEW, 3, ["x"]], {"a": 1}, 5, True]
+)
+def test_permissions_when_stored_raw_can_be_mended(
+    acme: Organization, editors: Role, stored: Any
+) -> None:
+    """What no role can grant any more is left out by the next change."""
+    with tenancy.scope(acme):
+        for change in (editors.grant, editors.revoke):
+            Role.objects.filter(pk=editors.pk).update(permissions=stored)
+            change("tracker.add_task")
+            kept = {VIEW} if isinstance(stored, list) else set()
+            added = {"tracker.add_task"} if change == editors.grant else set()
+            assert set(Role.objects.get(pk=editors.pk).permissions) == kept | added
+
+
 def test_permissions_when_stored_raw_grant_nothing_global(
     acme: Organization, editors: Role
 ) -> None:
