@@ -377,6 +377,22 @@ class scope(_Block):  # noqa: N801 - reads as a function, like contextlib.suppre
         return entered
 
 
+class scope_of_any_status(scope):  # noqa: N801 - a block like scope()
+    """Act for an organization that may be archived; not public.
+
+    For what happens to it elsewhere, as at a payment provider.
+
+    Args:
+        organization (AbstractOrganization): a saved one.
+    """
+
+    def __init__(self, organization: models.Model) -> None:
+        self._organization = _UNSET
+        self._organization_id = organization.pk
+        self._user = self._user_id = None
+        self._in_generator = False
+
+
 class unscoped(_Block):  # noqa: N801 - reads as a function, like contextlib.suppress
     """Reach every organization's rows, deliberately.
 

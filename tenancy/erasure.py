@@ -39,7 +39,9 @@ def erase_user(user: Model, *, reason: str) -> None:
     acting = current_scope()
     with look_up(LookUp.ERASURE):
         take_locks(alias, users=[key])
-        stored = type(user)._base_manager.using(alias).get(pk=key)
+        rows = type(user)._base_manager.using(alias)
+        # The row, too: who signs in or invites refers to it, and takes no lock.
+        stored = rows.select_for_update().get(pk=key)
         # Nobody adds a membership of theirs now: that takes the same lock.
         memberships = _rows("Membership", alias).filter(user=key)
         take_locks(

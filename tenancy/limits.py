@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from tenancy import conf
@@ -36,16 +37,16 @@ def find_limit(name: str, organization_id: Key, *, using: str) -> int | None:
         using (str): the database.
     Returns:
         int | None: None for no limit.
+    Raises:
+        ImproperlyConfigured: a plan's limit is no whole number, which another client
+            has written.
     """
     subscriptions: Any = apps.get_model("tenancy", "Subscription")._default_manager
     live = subscriptions.using(using).filter(
         organization=organization_id, live_product__isnull=False
     )
-    stated = [
-        limits[name]
-        for limits in live.values_list("plan__limits", flat=True)
-        if isinstance(limits, dict) and limits.get(name) is not None
-    ]
+    read = [_read(each, name) for each in live.values_list("plan__limits", flat=True)]
+    stated = [limit for limit in read if limit is not None]
     return min(stated) if stated else conf.limits().get(name)
 
 
@@ -126,6 +127,18 @@ def count_invitations(organization_id: Key, *, using: str) -> int:
         organization=organization_id, status="pending", expires_at__gt=timezone.now()
     )
     return int(pending.count())
+
+
+def _read(limits: Any, name: str) -> int | None:  # Any: JSON of any kind.
+    """Return the limit of a name; what cannot be read does not count as none."""
+    limit = limits.get(name) if isinstance(limits, dict) else limits
+    is_whole = isinstance(limit, int) and not isinstance(limit, bool)
+    if isinstance(limits, dict) and (limit is None or is_whole):
+        return limit
+    raise ImproperlyConfigured(
+        f"A plan states the limit {name!r} as {limit!r}. Set Plan.limits to an object "
+        "of whole numbers by name."
+    )
 
 
 def _require_room(

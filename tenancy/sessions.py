@@ -25,8 +25,9 @@ from tenancy import conf
 from tenancy.context import LookUp, look_up
 from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Session
+from tenancy.models.session import SessionManager
 from tenancy.tokens import digest_token
-from tenancy.transactions import take_locks
+from tenancy.transactions import take_locks, verb
 
 IMPERSONATION = "_tenancy_impersonation"
 """The key of the data under which an impersonation is described."""
@@ -310,14 +311,15 @@ class SessionStore(SessionBase):
         using = router.db_for_write(Session, instance=row)
         chosen = _Chosen(using, self._chosen, row.user_id)
         try:
-            with transaction.atomic(using=using), look_up(LookUp.SESSION):
-                row.membership_id = chosen.hold()
-                # It sends no signal, whose receivers would run unscoped here.
-                Session.objects.using(using).bulk_create([row])
+            with look_up(LookUp.SESSION):
+                _add(Session.objects.db_manager(using), row, chosen)
         # MySQL's word on a key that leads nowhere is told as CrossOrganization.
         except (IntegrityError, CrossOrganization) as error:
             if self.exists(self.session_key):
                 raise CreateError from error
+            if row.user_id is not None and not _is_stored(row.user_id, using):
+                # Deleted while somebody signed in.
+                raise _ended() from error
             raise
         self._keep(row, data)
 
@@ -352,7 +354,10 @@ class SessionStore(SessionBase):
     def _replace(self, before: str, row: Session) -> None:
         """Go on in a new row, where no secret is lost by it."""
         reason = Session.objects.with_key(before).values_list("end_reason", flat=True)
-        if row.user_id is not None and list(reason) != [Session.EndReason.PASSWORD]:
+        # In another's name, the hash is the other's, and has not changed.
+        is_own = row.impersonator_id is None
+        is_password = list(reason) == [Session.EndReason.PASSWORD]
+        if row.user_id is not None and not (is_own and is_password):
             self._session_key = before
             raise _ended()
         if self._chosen is _UNSET:
@@ -381,6 +386,18 @@ def _ended() -> SessionEnded:
     return SessionEnded(
         "The session was ended while the request was answered. Sign in again."
     )
+
+
+@verb
+def _add(rows: SessionManager, row: Session, chosen: _Chosen) -> None:
+    row.membership_id = chosen.hold()
+    # It sends no signal, whose receivers would run unscoped here.
+    rows.bulk_create([row])
+
+
+def _is_stored(user_id: Key, using: str) -> bool:
+    users = get_user_model()._base_manager.using(using)
+    return users.filter(pk=user_id).exists()
 
 
 def _read_user(data: dict[str, Any]) -> Key | None:

@@ -69,6 +69,17 @@ class ExactEmailField(ExactCharField):
         return super().formfield(**{"form_class": forms.EmailField, **kwargs})
 
 
+def is_lowered_safely(text: str) -> bool:
+    """Return whether no character becomes another letter's in lower case.
+
+    The Kelvin sign and the Angstrom sign do, so that two addresses would be one.
+    """
+    return all(
+        character.lower() == character or character.lower().upper() == character
+        for character in text
+    )
+
+
 def has_form_of_email(field: str) -> Q:
     """Return the condition of a text with an "@" inside, and no space."""
     return (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import tenancy
+from tenancy import testing
 from tenancy.erasure import aerase_user, erase_user
 from tenancy.exceptions import CrossOrganization, ImpersonationRefused, LastOwner
 from tenancy.models import (
@@ -28,6 +31,7 @@ from tenancy.models import (
 )
 from tenancy.origin import Origin, acting_from
 from tenancy.signals import user_erased
+from tests.concurrency import run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -142,6 +146,30 @@ def test_erasing_in_a_scope_or_in_anothers_name_is_refused(
         erase_user(carol, reason=" ")
 
     assert User.objects.filter(pk=carol.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasure_waits_for_who_signs_in(carol: User) -> None:
+    """A session that is made at the same time goes along, or is refused."""
+    is_made = threading.Event()
+
+    def sign_in() -> None:
+        with transaction.atomic():
+            testing.SessionFactory(user=carol)
+            is_made.set()
+            time.sleep(0.3)
+
+    def erase() -> None:
+        is_made.wait()
+        erase_user(carol, reason="asked for")
+
+    signed_in, erased = run_at_once([sign_in, erase])
+
+    assert erased is None
+    # PostgreSQL looks at the key when the transaction ends.
+    assert signed_in is None or isinstance(signed_in, IntegrityError)
+    assert not Session.objects.exists()
+    assert not User.objects.filter(pk=carol.pk).exists()
 
 
 @pytest.mark.django_db(transaction=True)

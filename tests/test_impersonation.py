@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from asgiref.sync import async_to_sync
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import Client
@@ -350,6 +351,21 @@ def test_superuser_who_is_none_any_more_is_out(
     change(User.objects.get(pk=root.pk))
 
     assert who(client) == "AnonymousUser"
+
+
+def test_key_is_not_cycled_after_the_password(
+    client: Client, root: User, alice: User
+) -> None:
+    """A request that is under way brings nothing back: the hash in it is alice's."""
+    begin(client, alice)
+    session: Any = client.session
+    assert session.impersonator_id == root.pk
+    change_password_of(User.objects.get(pk=root.pk))
+
+    with pytest.raises(SessionInterrupted):
+        session.cycle_key()
+
+    assert not Session.objects.live().exists()
 
 
 @pytest.mark.parametrize("change", [demote, deactivate])

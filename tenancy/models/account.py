@@ -19,7 +19,7 @@ from tenancy.models.stamped_model import StampedModel
 from tenancy.models.user import AbstractUser, UserManager
 from tenancy.origin import refuse_impersonator
 from tenancy.signals import account_linked, account_unlinked
-from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
+from tenancy.texts import SLUG, ExactCharField, has_form_of_slug, is_lowered_safely
 from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 TOKENS = ("access_token", "refresh_token", "id_token")
@@ -393,4 +393,6 @@ def _is_verified(user: AbstractBaseUser, email: str, email_verified: bool) -> bo
         email_verified is True
         and getattr(user, "email_verified_at", None) is not None
         and getattr(user, "email", None) == UserManager.normalize_email(email)
+        # Another mailbox: the Kelvin sign, for one, has the letter "k" in lower case.
+        and is_lowered_safely(email)
     )

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.billing import Handler, find_handler
-from tenancy.context import LookUp, look_up, scope
+from tenancy.context import LookUp, look_up, scope_of_any_status
 from tenancy.models.audit_event import AuditEvent
 from tenancy.models.billing_customer import find_billing_customer
 from tenancy.models.stamped_model import StampedModel
@@ -197,7 +197,8 @@ class BillingEvent(StampedModel):
         """Apply the event, once; again is nothing.
 
         The organization is the one whose billing customer the event names, and never
-        one that the payload names. Its lock is taken, the handler is called in its
+        one that the payload names; an archived one's subscription goes on at the
+        provider, and ends there. Its lock is taken, the handler is called in its
         scope, and the event is marked in the same transaction. What goes wrong undoes
         all of it, is written down with the event, and is raised, so that a webhook
         answers with an error and the provider tries again; so does the command
@@ -237,7 +238,7 @@ class BillingEvent(StampedModel):
         organization = find_billing_customer(self.customer_id, using=alias)
         take_locks(alias, organizations=[organization.pk])
         # The caller may be in any scope, or in none.
-        with look_up(LookUp.BILLING_CUSTOMER), scope(organization):
+        with look_up(LookUp.BILLING_CUSTOMER), scope_of_any_status(organization):
             self._handle(alias, handler)
 
     def _handle(self, alias: str, handler: Handler) -> None:

@@ -58,6 +58,7 @@ from tenancy.texts import (
     ExactEmailField,
     has_form_of_digest,
     has_form_of_email,
+    is_lowered_safely,
 )
 from tenancy.tokens import digest_token, make_token
 from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
@@ -738,7 +739,9 @@ def _find_role(role: Role | str, organization_id: Any, alias: str) -> Role:
 
 
 def _find_address(user: Any) -> str | None:
-    return _normalize(getattr(user, user.get_email_field_name(), None))
+    email = getattr(user, user.get_email_field_name(), None)
+    # A project's own user model may keep an address as it was typed.
+    return _normalize(email) if email and is_lowered_safely(email) else None
 
 
 def _find_acting_user(alias: str) -> Any:

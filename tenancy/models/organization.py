@@ -99,7 +99,7 @@ class OrganizationQuerySet(TenantQuerySet[M]):
                 row.fill_slug()
             claimed = _claim(kept, alias)
             created = super().bulk_create(rows, batch_size, **kwargs)
-            _slugs(alias).give(claimed)
+            _give(claimed, alias)
         for row in rows:
             row._made_slug = ""
         return created
@@ -112,8 +112,9 @@ class OrganizationQuerySet(TenantQuerySet[M]):
             SubscriptionLive: one has a live subscription.
         """
         alias = find_alias(self)
-        # What is collected for deletion is complete: others wait for the locks.
-        take_locks(alias, organizations=self.using(alias).values_list("pk", flat=True))
+        _lock_whole(
+            alias, self.model, list(self.using(alias).values_list("pk", flat=True))
+        )
         return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -336,7 +337,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         with transaction.atomic(using=alias):
             claimed = _claim([self], alias)
             super().save_base(*args, **kwargs)
-            _slugs(alias).give(claimed)
+            _give(claimed, alias)
         self._made_slug = ""
 
     save_base.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
@@ -357,8 +358,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         require_own(self)
         alias = using or find_alias(self)
         with transaction.atomic(using=alias):
-            # What is collected for deletion is complete: others wait for the lock.
-            take_locks(alias, organizations=[self.pk])
+            _lock_whole(alias, type(self), [self.pk])
             return super().delete(using=alias, keep_parents=keep_parents)
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -449,7 +449,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
             rows.filter(pk=self.pk).update(
                 slug=self.slug, status=self.Status.ACTIVE, updated_at=now
             )
-            _slugs(alias).give(claimed)
+            _give(claimed, alias)
             self.refresh_from_db(using=alias)
             with scope(self, user=acting and acting.user_id):
                 _trail(alias).record_as(acting, "organization.restored", self)
@@ -536,7 +536,9 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         alias = find_alias(self)
         kept = _slugs(alias).filter(slug=slug)
         # A word that was reserved later takes nothing away.
-        if self.keeps_slugs() and kept.filter(organization=self.pk).exists():
+        # One that the database has given no key yet has had no slug.
+        is_known = self.keeps_slugs() and self.pk is not None
+        if is_known and kept.filter(organization=self.pk).exists():
             return None
         if slug in conf.reserved_slugs():
             return ValidationError(
@@ -558,18 +560,24 @@ def _taken() -> ValidationError:
     return ValidationError(_("This slug is taken. Choose another one."), code="unique")
 
 
-def _claim(rows: Sequence[AbstractOrganization], alias: str) -> dict[str, Any]:
+def _claim(
+    rows: Sequence[AbstractOrganization], alias: str
+) -> dict[str, AbstractOrganization]:
     """Hold the slugs of organizations that are about to be saved.
 
     Returns:
-        dict[str, key]: the organizations, by those slugs that are new to them.
+        dict[str, AbstractOrganization]: the organizations, by those slugs that are
+            new to them.
     Raises:
         ValidationError: a slug is another's, reserved, or not well-formed.
     """
     slugs = _slugs(alias)
     kept = slugs.filter(slug__in=[row.slug for row in rows])
     held = dict(kept.values_list("slug", "organization"))
-    new = [row for row in rows if held.get(row.slug) != row.pk]
+    # A deleted organization's slug is held by None, as is the key of a new one.
+    new = [
+        row for row in rows if held.get(row.slug) is None or held[row.slug] != row.pk
+    ]
     wanted: dict[str, AbstractOrganization] = {}
     for row in new:
         refusal = row.find_refusal(row.slug)
@@ -586,7 +594,31 @@ def _claim(rows: Sequence[AbstractOrganization], alias: str) -> dict[str, Any]:
         wanted[row.slug] = row
         if slugs.reserve({row.slug: row.pk}):
             raise ValidationError({"slug": _taken()})
-    return {slug: row.pk for slug, row in wanted.items()}
+    return wanted
+
+
+def _give(claimed: dict[str, AbstractOrganization], alias: str) -> None:
+    """Make the slugs lead to the organizations, which have their keys by now."""
+    for slug, row in claimed.items():
+        key = row.pk
+        if key is None:
+            # MySQL tells no keys of rows that are inserted together.
+            saved = type(row)._base_manager.using(alias).filter(living_slug=slug)
+            key = saved.values_list("pk", flat=True).get()
+        _slugs(alias).give({slug: key})
+
+
+def _lock_whole(
+    alias: str, model: type[models.Model], keys: list[Any]
+) -> None:  # Any: primary keys.
+    """Lock organizations, and keep every row from being added to them.
+
+    What is collected for deletion is complete then: whoever inserts a row of theirs,
+    by a verb or not, waits for the rows to which it would refer.
+    """
+    take_locks(alias, organizations=keys)
+    rows = model._base_manager.using(alias).filter(pk__in=keys).order_by("pk")
+    list(rows.select_for_update().values_list("pk", flat=True))
 
 
 def _slugs(alias: str) -> Any:  # It refers to the organization, and stands above.

@@ -26,7 +26,8 @@ class OrganizationSlugManager(models.Manager["OrganizationSlug"]):
         before. The row of a new slug leads nowhere until give() is called.
 
         Args:
-            wanted (Mapping[str, key]): the organizations, by the slugs for them.
+            wanted (Mapping[str, key | None]): the organizations, by the slugs for
+                them; None for one that the database is to give its key.
         """
         made = {slug: self.model(slug=slug) for slug in sorted(wanted)}
         # MySQL and MariaDB look at every unique key, and take no list.
@@ -42,7 +43,8 @@ class OrganizationSlugManager(models.Manager["OrganizationSlug"]):
             row.slug
             for row in self.filter(slug__in=made)
             if row.pk != made[row.slug].pk
-            and row.organization_id != wanted[row.slug]
+            # One that has no key yet has had no slug.
+            and (wanted[row.slug] is None or row.organization_id != wanted[row.slug])
             and not (conf.reuse_slugs() and self._is_free(row))
         }
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
@@ -13,8 +14,14 @@ from django.db.models.signals import pre_delete
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
+from tenancy import conf
 from tenancy.context import current_scope, require_organization
-from tenancy.exceptions import BuiltInRole, PermissionNotHeld, RoleInUse
+from tenancy.exceptions import (
+    BuiltInRole,
+    OrganizationNotActive,
+    PermissionNotHeld,
+    RoleInUse,
+)
 from tenancy.managers import TenantManager
 from tenancy.models.audit_event import AuditEvent
 from tenancy.models.stamped_model import StampedModel
@@ -63,7 +70,11 @@ class RoleQuerySet(TenantQuerySet["Role"]):
             RoleInUse: a membership or an invitation has one of them.
             BuiltInRole: one of them is built in.
         """
-        with _refusing_in_use(find_alias(self)):
+        alias = find_alias(self)
+        with _refusing_in_use(alias):
+            keys = self.order_by().values_list("organization", flat=True).distinct()
+            # Who gives somebody a role holds the lock meanwhile.
+            take_locks(alias, organizations=list(keys))
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -96,8 +107,14 @@ class RoleManager(TenantManager["Role"]):
 
         Raises:
             ValueError: there is no built-in role of that key.
+            OrganizationNotActive: the organization was deleted.
         """
         built_in = Role.BuiltIn(key)
+        rows = self.filter(organization=organization_id, key=built_in.value)
+        role = rows.first()
+        if role is not None:
+            return role
+        _require_stored(organization_id, self.db)
         role, _created = self.get_or_create(
             organization_id=organization_id,
             key=built_in.value,
@@ -288,7 +305,7 @@ class Role(StampedModel, TenantModel):
             BuiltInRole: the role is built in.
         """
         stored = self._lock()
-        return self._set_permissions(stored, [*stored.permissions, *permissions])
+        return self._set_permissions(stored, [*stored._list_known(), *permissions])
 
     grant.alters_data = True  # type: ignore[attr-defined]  # as above
 
@@ -305,7 +322,7 @@ class Role(StampedModel, TenantModel):
             BuiltInRole: the role is built in.
         """
         stored = self._lock()
-        kept = [name for name in stored.permissions if name not in permissions]
+        kept = [name for name in stored._list_known() if name not in permissions]
         return self._set_permissions(stored, kept)
 
     revoke.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -410,6 +427,15 @@ class Role(StampedModel, TenantModel):
         )
         return self
 
+    def _list_known(self) -> list[str]:
+        """Return what is stored, without what no role can grant any more.
+
+        An app may have been removed, or another client have written something else.
+        """
+        stored = self.permissions if isinstance(self.permissions, list) else []
+        known = find_permissions()
+        return [name for name in stored if isinstance(name, str) and name in known]
+
     def _make_key(self, alias: str) -> str:
         """Return a key of the name; a part of the id makes it unique if need be."""
         words = slugify(self.name).replace("_", "-")[:50].split("-")
@@ -461,6 +487,15 @@ def find_granted(key: str, permissions: Any) -> frozenset[str]:
 def _defaults(key: Role.BuiltIn) -> dict[str, Any]:
     every = [EVERY] if key.value in _WITH_EVERY else []
     return {"name": str(key.label), "permissions": every}
+
+
+def _require_stored(organization_id: Any, alias: str) -> None:  # Any: a key.
+    model: Any = apps.get_model(conf.organization_model())
+    if not model._base_manager.using(alias).filter(pk=organization_id).exists():
+        raise OrganizationNotActive(
+            "The organization was deleted meanwhile. Answer as for one that does not "
+            "exist."
+        )
 
 
 def _fixed(what: str) -> BuiltInRole:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, router, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -248,6 +249,25 @@ class Session(StampedModel):
 
     def __str__(self) -> str:
         return self.user_agent or str(_("unknown browser"))
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        """Save the session; one that was ended meanwhile stays so.
+
+        Raises:
+            ValidationError: it was, and is not ended in hand.
+        """
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using):
+            if not self._state.adding and self.revoked_at is None:
+                rows = SessionQuerySet(type(self), using=using).filter(pk=self.pk)
+                ends = rows.select_for_update().values_list("revoked_at", flat=True)
+                if ends.first() is not None:
+                    raise ValidationError(
+                        {"revoked_at": _("The session was ended, and stays so.")}
+                    )
+            super().save_base(*args, **kwargs)
+
+    save_base.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
 
     @property
     def is_live(self) -> bool:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 
 import tenancy
+from tenancy import testing
 from tenancy.exceptions import CrossOrganization
 from tenancy.models import Organization
+from tenancy.predicates import tenant_field
 from tests.apps.notes.models import Note, Notebook
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +27,13 @@ def dump(**options: Any) -> list[dict[str, Any]]:
     call_command("dumpdata", "notes", stdout=output, **options)
     rows: list[dict[str, Any]] = json.loads(output.getvalue())
     return rows
+
+
+def find_models(*labels: str, **options: Any) -> set[str]:
+    """Return the models of which a dump has rows."""
+    output = io.StringIO()
+    call_command("dumpdata", *labels, stdout=output, **options)
+    return {row["model"] for row in json.loads(output.getvalue())}
 
 
 def write(folder: Path, *rows: dict[str, Any]) -> str:
@@ -101,6 +111,23 @@ def test_dumpdata_of_global_models_needs_no_organization(acme: Organization) -> 
     call_command("dumpdata", "tenancy.User", stdout=output)
 
     assert "alice@acme.example" in output.getvalue()
+
+
+def test_dumpdata_of_acme_has_nothing_of_everybody(
+    acme: Organization, globex: Organization
+) -> None:
+    """Of the models that belong to none, an organization's dump holds those named."""
+    testing.SessionFactory()
+    testing.BillingEventFactory(payload={"of": "globex"})
+
+    models = find_models(organization=str(acme.pk))
+    named = find_models("tenancy", "tenancy.Session", organization=str(acme.pk))
+
+    assert {"tenancy.organization", "tenancy.membership"} <= models
+    assert not models & {"tenancy.user", "tenancy.session", "tenancy.billingevent"}
+    assert all(tenant_field(apps.get_model(label)) is not None for label in models)
+    assert "tenancy.session" in named
+    assert not named & {"tenancy.user", "tenancy.billingevent"}
 
 
 @pytest.mark.parametrize("key", ["nonsense", "00000000-0000-0000-0000-000000000001"])

@@ -318,6 +318,23 @@ def test_link_by_email_needs_both_sides_verified(
         assert not Account.objects.exists()
 
 
+def test_user_of_another_mailbox_is_not_found(alice: User) -> None:
+    """An address that is like the user's in lower case only is somebody else's."""
+    User.objects.filter(pk=alice.pk).update(
+        email="sky@acme.example", email_verified_at=timezone.now()
+    )
+    email = "s\N{KELVIN SIGN}y@acme.example"
+    claims: dict[str, Any] = {"email": email, "email_verified": True}
+
+    found = Account.objects.find_user(
+        provider="google", provider_account_id="7", **claims
+    )
+
+    assert found is None
+    with pytest.raises(UnverifiedEmail):
+        link(alice, **claims)
+
+
 def test_user_when_linked_is_found_by_key(alice: User, bob: User) -> None:
     """A linked account leads to its owner, whatever address the provider gives."""
     User.objects.update(email_verified_at=timezone.now())

@@ -279,6 +279,22 @@ def test_apply_when_failing_for_some_of_many_is_applied_once(
     assert _seats_of(customer) == [5]
 
 
+@pytest.mark.parametrize("status", ["suspended", "archived"])
+def test_apply_when_customer_is_not_active_stores_state(
+    customer: Organization, status: str
+) -> None:
+    """What the provider ends is ended here too, or nobody could delete it."""
+    _receive(seats=1).apply()
+    with tenancy.scope(customer):
+        customer.archive() if status == "archived" else customer.suspend(reason="debt")
+
+    _receive("evt_2", second=1, status="canceled").apply()
+
+    with tenancy.unscoped("what is archived"):
+        assert Subscription.objects.get().status == "canceled"
+        customer.delete()
+
+
 @pytest.mark.parametrize("key", ["", "cus_nobody"])
 def test_apply_when_customer_is_unknown_keeps_event(
     customer: Organization, key: str

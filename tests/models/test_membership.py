@@ -20,6 +20,7 @@ from tenancy.exceptions import (
     LastOwner,
     NotAMember,
     OrganizationLimitReached,
+    OrganizationNotActive,
     PermissionNotHeld,
     ScopeRequired,
     SeatLimitReached,
@@ -137,6 +138,19 @@ def test_add_when_role_is_of_another_organization_is_refused(
 
     with pytest.raises(CrossOrganization, match="'Membership.role'"):
         add(acme, carol, theirs)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_add_when_organization_is_gone_is_refused(
+    acme: Organization, bob: User
+) -> None:
+    """Who waited for the lock while the organization was deleted is told so."""
+    with tenancy.scope(acme):
+        Organization.objects.all().delete()
+        with transaction.atomic():
+            with pytest.raises(OrganizationNotActive, match="was deleted meanwhile"):
+                Membership.objects.add(user=bob)
+            assert not Membership.objects.exists()
 
 
 @pytest.mark.parametrize("user", [None, "carol", User(email="new@example.com")])

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models.signals import pre_save
 from django.dispatch import Signal
 from django.forms import modelform_factory
 from django.test import override_settings
@@ -26,6 +27,7 @@ from tenancy.exceptions import (
     SubscriptionLive,
     TransitionRefused,
 )
+from tenancy.identifiers import make_id
 from tenancy.models import (
     AuditEvent,
     BillingEvent,
@@ -658,6 +660,62 @@ def test_deletion_waits_for_a_subscription_that_starts(acme: Organization) -> No
     assert results[0] is None
     assert isinstance(results[1], SubscriptionLive)
     assert read(acme) == acme
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_queryset", [False, True])
+def test_deletion_waits_for_rows_that_are_inserted(
+    acme: Organization, is_queryset: bool
+) -> None:
+    """A row that is inserted without a verb's lock goes along, or is refused."""
+    is_inserted = threading.Event()
+
+    def insert() -> None:
+        with transaction.atomic(), tenancy.scope(acme):
+            Team.objects.create(name="Late")
+            is_inserted.set()
+            time.sleep(0.3)
+
+    def delete() -> None:
+        is_inserted.wait()
+        with tenancy.scope(acme):
+            rows = Organization.objects.all()
+            rows.delete() if is_queryset else rows.get().delete()
+
+    results = run_at_once([insert, delete])
+
+    assert results[1] is None
+    # PostgreSQL looks at the key when the transaction ends.
+    assert results[0] is None or isinstance(results[0], IntegrityError)
+    with tenancy.unscoped("what is left"):
+        assert not Team.objects.exists()
+        assert not Organization.objects.exists()
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_slug_of_a_key_that_the_database_gives_is_kept(is_bulk: bool) -> None:
+    """A key that is known after the insert gets its slug, and no deleted one's."""
+    OrganizationSlug.objects.create(slug="gone")
+    late = Organization(id=None, name="Late")
+
+    def give_key(instance: Organization, **kwargs: Any) -> None:
+        instance.pk = make_id()
+
+    with tenancy.unscoped("keys that come late"):
+        with pytest.raises(ValidationError, match="is taken"):
+            Organization(id=None, name="Other", slug="gone").full_clean()
+        assert OrganizationSlug.objects.reserve({"gone": None}) == {"gone"}
+        if is_bulk:
+            Organization.objects.bulk_create([late])
+        else:
+            pre_save.connect(give_key, sender=Organization)
+            try:
+                late.save()
+            finally:
+                pre_save.disconnect(give_key, sender=Organization)
+
+    assert late.pk is not None
+    assert OrganizationSlug.objects.get(slug="late").organization_id == late.pk
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db.models import ProtectedError
 
 import tenancy
+from tenancy import testing
 from tenancy.exceptions import PlanInUse, ScopeRequired
 from tenancy.limits import find_limit
 from tenancy.models import Organization, Plan, Subscription
@@ -150,3 +151,16 @@ def test_limits_when_past_due_hold(
         after = find_limit("members", acme.pk, using="default")
 
     assert (before, after) == (5, None)
+
+
+@pytest.mark.parametrize("limits", [{"members": "5"}, {"members": True}, [], 7, "x"])
+def test_limit_that_cannot_be_read_is_not_none(acme: Organization, limits: Any) -> None:
+    """What another client has written lets nobody past a limit."""
+    subscription = testing.SubscriptionFactory(organization=acme)
+    Plan.objects.filter(pk=subscription.plan_id).update(limits=limits)
+
+    with (
+        tenancy.scope(acme),
+        pytest.raises(ImproperlyConfigured, match=r"Set Plan\.limits"),
+    ):
+        find_limit("members", acme.pk, using="default")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tenancy.exceptions import (
 )
 from tenancy.models import AuditEvent, Membership, Organization, Role, User
 from tenancy.permissions import find_permissions
+from tenancy.transactions import take_locks
 from tests.concurrency import run_at_once
 
 VIEW = "tracker.view_task"
@@ -173,6 +176,22 @@ def test_permissions_when_unknown_are_refused(
     assert "“tenancy.delete_user” is no permission" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "stored", [["removed.view_it", VIEW], [VIEW, 3, ["x"]], {"a": 1}, 5, True]
+)
+def test_permissions_when_stored_raw_can_be_mended(
+    acme: Organization, editors: Role, stored: Any
+) -> None:
+    """What no role can grant any more is left out by the next change."""
+    with tenancy.scope(acme):
+        for change in (editors.grant, editors.revoke):
+            Role.objects.filter(pk=editors.pk).update(permissions=stored)
+            change("tracker.add_task")
+            kept = {VIEW} if isinstance(stored, list) else set()
+            added = {"tracker.add_task"} if change == editors.grant else set()
+            assert set(Role.objects.get(pk=editors.pk).permissions) == kept | added
+
+
 def test_permissions_when_stored_raw_grant_nothing_global(
     acme: Organization, editors: Role
 ) -> None:
@@ -308,6 +327,31 @@ def test_delete_when_assigned_at_once_loses_or_wins(
     refused = [one for one in results if isinstance(one, Exception)]
     assert len(refused) == 1
     assert isinstance(refused[0], RoleInUse | CrossOrganization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delete_by_queryset_waits_for_who_assigns(
+    acme: Organization, editors: Role, bob: User
+) -> None:
+    """A role that somebody is about to get is not deleted from under them."""
+    is_held = threading.Event()
+
+    def assign() -> None:
+        with transaction.atomic(), tenancy.scope(acme):
+            take_locks("default", organizations=[acme.pk])
+            is_held.set()
+            time.sleep(0.3)
+            Membership.objects.add(user=bob, role=editors)
+
+    def delete() -> None:
+        is_held.wait()
+        with tenancy.scope(acme):
+            Role.objects.custom().delete()
+
+    results = run_at_once([assign, delete])
+
+    assert results[0] is None
+    assert isinstance(results[1], RoleInUse)
 
 
 # Async twins

@@ -13,6 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 import tenancy
+from tenancy import testing
 from tenancy.context import LookUp, look_up
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.models import Membership, Organization, Session, User
@@ -304,3 +305,20 @@ def test_same_user_says_what_it_is() -> None:
         "version": 1,
     }
     assert constraint.check(Session, connection) == []
+
+
+@pytest.mark.django_db
+def test_session_that_was_ended_is_not_saved_alive(alice: User) -> None:
+    """Whoever read the row before it was ended does not bring it back."""
+    session = testing.SessionFactory(user=alice)
+    held = Session.objects.get(pk=session.pk)
+    session.end()
+    held.user_agent = "Other/1.0"
+
+    with pytest.raises(ValidationError, match="stays so"):
+        held.save()
+
+    session.user_agent = "Other/1.0"
+    session.save()
+    stored = Session.objects.get()
+    assert (stored.is_live, stored.user_agent) == (False, "Other/1.0")

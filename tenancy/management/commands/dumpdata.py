@@ -22,8 +22,8 @@ class Command(dumpdata.Command):
 
     help = (
         f"{dumpdata.Command.help} With --organization, the rows of one organization; "
-        "models that belong to none, as the users, are written whole: name the models, "
-        "or leave those out with --exclude."
+        "a model that belongs to none, as the users, is then left out, unless it is "
+        "named itself, and is written whole."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,8 +40,21 @@ class Command(dumpdata.Command):
         """
         with enter_organization("dumpdata", options):
             if _is_about_organizations(args, options["exclude"], options["database"]):
-                require_scope("dumpdata")
+                active = require_scope("dumpdata")
+                if not active.is_unscoped:
+                    # Sessions, accounts and the like are everybody's.
+                    options["exclude"] = [*options["exclude"], *_find_unnamed(args)]
             return super().handle(*args, **options)
+
+
+def _find_unnamed(labels: Sequence[str]) -> list[str]:
+    """Return the models that belong to no organization, but those that are named."""
+    named, _configs = parse_apps_and_model_labels(labels)
+    return [
+        model._meta.label
+        for model in apps.get_models()
+        if tenant_field(model) is None and model not in named
+    ]
 
 
 def _is_about_organizations(
