@@ -119,7 +119,9 @@ def receive(payload: bytes) -> BillingEvent:
     except (
         AttributeError,
         KeyError,
+        OSError,
         OverflowError,
+        RecursionError,
         TypeError,
         ValueError,
     ) as error:

@@ -643,8 +643,22 @@ def _protect(sender: type[models.Model], **kwargs: Any) -> None:
     """Protect each concrete organization model, by its own primary key."""
     if issubclass(sender, AbstractOrganization):
         protect(sender, "pk")
+        _put_key_first(sender)
         pre_delete.connect(_prepare_deletion, sender=sender)
         post_delete.connect(_finish_deletion, sender=sender)
+
+
+def _put_key_first(model: type[models.Model]) -> None:
+    """Put the key before the generated columns, which a base class declared earlier.
+
+    Of what an INSERT made, Django on MySQL reads the first field only.
+    """
+    fields, key = model._meta.local_fields, model._meta.pk
+    if key in fields and fields[0] is not key:
+        fields.remove(key)
+        fields.insert(0, key)
+        # django-stubs leaves it out.
+        model._meta._expire_cache()  # type: ignore[attr-defined]
 
 
 def _prepare_deletion(

@@ -262,6 +262,8 @@ def test_webhook_when_event_fails_answers_500(customer: Organization) -> None:
         b'{"data": {"object": []}}',
         b'{"data": {"object": {"customer": {}}}, "id": 1, "type": 2, "created": 3}',
         b'{"data": {"object": {}}, "id": 1, "type": 2, "created": 1e300}',
+        b'{"data": {"object": {}}, "id": "1", "type": "2", "created": 1e18}',
+        b"[" * 100_000,
     ],
 )
 def test_webhook_when_body_is_no_event_answers_400(body: bytes) -> None:

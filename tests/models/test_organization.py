@@ -12,10 +12,12 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import BigAutoField
 from django.db.models.signals import pre_save
 from django.dispatch import Signal
 from django.forms import modelform_factory
 from django.test import override_settings
+from django.test.utils import isolate_apps
 from django.utils import timezone
 
 import tenancy
@@ -29,6 +31,7 @@ from tenancy.exceptions import (
 )
 from tenancy.identifiers import make_id
 from tenancy.models import (
+    AbstractOrganization,
     AuditEvent,
     BillingEvent,
     Invitation,
@@ -690,6 +693,23 @@ def test_deletion_waits_for_rows_that_are_inserted(
     with tenancy.unscoped("what is left"):
         assert not Team.objects.exists()
         assert not Organization.objects.exists()
+
+
+@isolate_apps("tests.apps.notebook")
+def test_key_of_a_projects_own_comes_before_what_is_generated() -> None:
+    """Of what an INSERT made, Django on MySQL reads the first field: the key."""
+
+    class Company(AbstractOrganization):
+        id = BigAutoField(primary_key=True)  # type: ignore[assignment]  # not a UUID
+
+        class Meta(AbstractOrganization.Meta):
+            app_label = "notebook"
+
+    names = [field.name for field in Company._meta.local_fields]
+    returned = [field.name for field in Company._meta.db_returning_fields]
+
+    assert names[0] == returned[0] == "id"
+    assert "living_slug" in returned
 
 
 @pytest.mark.parametrize("is_bulk", [False, True])
