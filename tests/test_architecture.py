@@ -39,7 +39,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "middleware",
         "pytest_plugin",
         "sessions",
+        "visits",
     ),
+    ("context_processors", "decorators", "forms", "templatetags", "views"),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 
@@ -51,8 +53,12 @@ NEIGHBOURS = {
     ("impersonation", "sessions"),
     ("management", "models"),
     ("middleware", "sessions"),
+    ("middleware", "visits"),
     ("migrations", "models"),
     ("ownership", "transactions"),
+    ("templatetags", "forms"),
+    ("views", "decorators"),
+    ("visits", "sessions"),
 }
 
 FORBIDDEN = {
