@@ -27,6 +27,8 @@ from tenancy.resolvers import Address, Resolvers
 from tenancy.sessions import SessionStore
 from tenancy.visits import SESSION_KEY, Visit, describe, require_visit
 
+__all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
+
 SUSPENDED_TEMPLATE = "tenancy/suspended.html"
 
 
@@ -163,7 +165,7 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
             user=request.user.pk, organization__status="active"
         )
         try:
-            rows = rows.filter(organization=key or "")
+            rows = rows.filter(organization__pk=key or "")
         except (ValidationError, ValueError):
             rows = rows.none()
         membership = rows.select_related("organization").first()
@@ -173,6 +175,7 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk
     return membership
+
 
 def _require_user(request: HttpRequest) -> None:
     if not hasattr(request, "auser"):
@@ -242,6 +245,7 @@ class _Acting:
         if self._prefix != before:
             self._stack.callback(set_script_prefix, before)
             set_script_prefix(self._prefix)
+
 
 def _keep_private(
     response: HttpResponseBase, visit: Visit, addresses: list[Address]

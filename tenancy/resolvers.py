@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -33,7 +34,7 @@ class Address:
     header: str | None = None
 
     def __post_init__(self) -> None:
-        if not SLUG.regex.fullmatch(self.slug):
+        if not re.fullmatch(SLUG.regex, self.slug):
             object.__setattr__(self, "slug", "")
 
 

@@ -179,12 +179,13 @@ class Visit:
     def _is_verified(self, user: Any, known: str | None) -> bool:
         """Return whether Django would find this very user, by the current secret."""
         path = self._request.session.get(auth.BACKEND_SESSION_KEY)
-        if path not in settings.AUTHENTICATION_BACKENDS or not known:
+        if path not in settings.AUTHENTICATION_BACKENDS or not path or not known:
             return False
         backend = auth.load_backend(path)
+        if not isinstance(backend, ModelBackend):
+            return False
         is_plain = (
-            isinstance(backend, ModelBackend)
-            and type(backend).get_user is ModelBackend.get_user
+            type(backend).get_user is ModelBackend.get_user
             and type(user._meta.model._default_manager).get_queryset
             is Manager.get_queryset
         )
@@ -201,7 +202,7 @@ class Visit:
         chosen, is_membership = self._read_choice()
         found = self._find_candidates(user, chosen, is_membership)
         for membership in found:
-            Membership.user.field.set_cached_value(membership, user)  # type: ignore[attr-defined]  # django-stubs knows the instance's side only
+            Membership.user.field.set_cached_value(membership, user)
         if self._address is not None:
             self._choose_addressed(user, found, chosen, is_membership)
         elif self._asks_session:
@@ -272,8 +273,8 @@ class Visit:
     def _find_former(self, user: Any, slug: str) -> Any:
         """Return the member's organization that had a slug, or None.
 
-        It is asked for every address that leads the user nowhere, so that one of another
-        organization takes no other number of queries than one of none.
+        It is asked for every address that leads the user nowhere, so that another
+        organization's takes as many queries as that of none.
         """
         with look_up(LookUp.SLUG):
             rows = Membership.objects.live().filter(
@@ -317,7 +318,8 @@ def describe(request: Any, visit: Visit) -> None:
     request._tenancy_visit = visit
     if not issubclass(type(request), _TenantRequest):
         # SimpleLazyObject would not do: it never "is None".
-        request.__class__ = _tenant_class(type(request))
+        kind: Any = type(request)
+        request.__class__ = _tenant_class(kind)
 
 
 class _TenantRequest:
@@ -328,7 +330,8 @@ class _TenantRequest:
     @property
     def membership(self) -> Membership | None:
         """The live membership in which the request acts, or None."""
-        return self._ask(lambda visit: visit.membership)
+        membership: Membership | None = self._ask(lambda visit: visit.membership)
+        return membership
 
     @property
     def organization(self) -> Any:
@@ -360,7 +363,7 @@ def _tenant_class(base: type[HttpRequest]) -> type[HttpRequest]:
 
 def _is_unread(user: Any) -> bool:
     """Return whether it is Django's own lazy user, and nobody has asked for it."""
-    return isinstance(user, SimpleLazyObject) and user._wrapped is empty  # type: ignore[attr-defined]  # Django's own attribute
+    return isinstance(user, SimpleLazyObject) and user._wrapped is empty
 
 
 def _is_chosen(membership: Membership, chosen: Key, is_membership: bool) -> bool:
