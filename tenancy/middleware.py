@@ -21,15 +21,17 @@ from django.urls import get_script_prefix, set_script_prefix
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from tenancy.context import Key, deferred, scope
+from tenancy.forms import FIELD_NAME, is_of_active_organization
 from tenancy.models import Membership
 from tenancy.origin import acting_from
-from tenancy.resolvers import Address, Resolvers
+from tenancy.resolvers import Resolvers
 from tenancy.sessions import SessionStore
 from tenancy.visits import SESSION_KEY, Visit, describe, require_visit
 
 __all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
 
 SUSPENDED_TEMPLATE = "tenancy/suspended.html"
+CHANGED_TEMPLATE = "tenancy/changed_organization.html"
 
 
 class TenancyMiddleware:
@@ -77,73 +79,55 @@ class TenancyMiddleware:
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request in its scope."""
         _require_user(request)
-        addresses = self.resolvers.find_addresses(request)
-        visit = Visit(
-            request,
-            address=addresses[0] if addresses else None,
-            asks_session=self.resolvers.asks_session,
-        )
+        visit = Visit(request, self.resolvers)
         describe(request, visit)
         if self.is_async:
-            return self._answer_async(request, visit, addresses)
+            return self._answer_async(request, visit)
         if not visit.is_lazy:
             visit.load()
-        if addresses and visit.membership is None:
-            return _keep_private(
-                self._refuse(request, visit, addresses[0]), visit, addresses
-            )
-        enter = _prepare(request, visit, addresses)
-        with enter():
+        if visit.addresses and visit.membership is None:
+            return _keep_private(_refuse(request, visit), visit)
+        _route(request, visit)
+        with _Acting(visit):
             response = self.get_response(request)
-        return _keep_scope(response, visit, addresses, enter)
+        return _keep_scope(response, visit)
 
     async def _answer_async(
-        self, request: HttpRequest, visit: Visit, addresses: list[Address]
+        self, request: HttpRequest, visit: Visit
     ) -> HttpResponseBase:
         if not visit.is_lazy:
             await visit.aload()
-        if addresses and visit.membership is None:
-            refused = await sync_to_async(self._refuse)(request, visit, addresses[0])
-            return _keep_private(refused, visit, addresses)
-        enter = _prepare(request, visit, addresses)
-        async with enter():
+        if visit.addresses and visit.membership is None:
+            refused = await sync_to_async(_refuse)(request, visit)
+            return _keep_private(refused, visit)
+        _route(request, visit)
+        async with _Acting(visit):
             response = await self.get_response(request)
-        return _keep_scope(response, visit, addresses, enter)
+        return _keep_scope(response, visit)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        """Read what an async view could not wait for."""
-        if iscoroutinefunction(view) and getattr(view, "organization_required", True):
-            require_visit(request).load()
-        return None
+        """Read what an async view could not wait for; judge a form's organization.
 
-    def _refuse(
-        self, request: HttpRequest, visit: Visit, address: Address
-    ) -> HttpResponseBase:
-        """Return the answer to an address in which the user does not act.
-
-        That of a stranger's, of none and of two that differ is one and the same.
+        Returns:
+            HttpResponseBase | None: the page with status 409 in answer to a form that
+                was made in another organization.
         """
-        if visit.suspended is not None:
-            context = {"organization": visit.suspended}
-            return render(request, SUSPENDED_TEMPLATE, context, status=403)
-        if visit.former is not None and request.method in ("GET", "HEAD"):
-            url = self._rebuild_url(request, visit.former.slug, address)
-            if url is not None:
-                return HttpResponsePermanentRedirect(url)
-        return response_for_exception(
-            request, Http404("There is no organization of this address.")
-        )
-
-    def _rebuild_url(
-        self, request: HttpRequest, slug: str, address: Address
-    ) -> str | None:
-        """Return the request's own address, with another slug in it."""
-        full = request.get_full_path()
-        script = get_script_prefix().rstrip("/")
-        path = full.removeprefix(script).removeprefix(address.prefix)
-        return self.resolvers.build_url(request, slug, path or "/")
+        visit = require_visit(request)
+        if iscoroutinefunction(view) and getattr(view, "organization_required", True):
+            visit.load()
+        # What has no CSRF token is no form, and may be a body that is read in parts.
+        if not _is_form(request) or getattr(view, "csrf_exempt", False):
+            return None
+        if FIELD_NAME not in request.POST:
+            return None
+        membership = visit.membership
+        organization = None if membership is None else membership.organization
+        if is_of_active_organization(request, organization):
+            return None
+        context = {"organization": organization, "back_url": request.get_full_path()}
+        return render(request, CHANGED_TEMPLATE, context, status=409)
 
 
 def switch_organization(request: HttpRequest, key: Key) -> Membership:
@@ -186,29 +170,45 @@ def _require_user(request: HttpRequest) -> None:
         )
 
 
-def _prepare(
-    request: HttpRequest, visit: Visit, addresses: list[Address]
-) -> Callable[[], _Acting]:
-    """Take what names the organization off the path, and return what enters its scope.
-
-    A path that names one is routed without it, and reverse() puts it back.
-    """
-    prefix = get_script_prefix()
-    for address in addresses:
+def _route(request: HttpRequest, visit: Visit) -> None:
+    """Take what names the organization off the path, which is routed without it."""
+    for address in visit.addresses:
         if address.prefix:
             # Both are kept when they are first read, with what is before them then.
             _ = settings.STATIC_URL, settings.MEDIA_URL
             request.path_info = request.path_info.removeprefix(address.prefix) or "/"
-            prefix = f"{prefix.rstrip('/')}{address.prefix}/"
-    return lambda: _Acting(visit, prefix)
+
+
+def _refuse(request: HttpRequest, visit: Visit) -> HttpResponseBase:
+    """Return the answer to an address in which the user does not act.
+
+    That of a stranger's, of none and of two that differ is one and the same.
+    """
+    if visit.suspended is not None:
+        context = {"organization": visit.suspended}
+        return render(request, SUSPENDED_TEMPLATE, context, status=403)
+    if visit.former is not None and request.method in ("GET", "HEAD"):
+        url = visit.rebuild_url(visit.former.slug)
+        if url is not None:
+            return HttpResponsePermanentRedirect(url)
+    return response_for_exception(
+        request, Http404("There is no organization of this address.")
+    )
+
+
+def _is_form(request: HttpRequest) -> bool:
+    return request.method == "POST" and request.content_type in (
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    )
 
 
 class _Acting:
     """A request's scope, where it comes from, and what is before its paths."""
 
-    def __init__(self, visit: Visit, prefix: str) -> None:
+    def __init__(self, visit: Visit) -> None:
         self._within = deferred(visit.find_scope)
-        self._visit, self._prefix = visit, prefix
+        self._visit = visit
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -241,19 +241,15 @@ class _Acting:
 
     def _act(self) -> None:
         self._stack.enter_context(acting_from(self._visit.find_origin))
-        before = get_script_prefix()
-        if self._prefix != before:
-            self._stack.callback(set_script_prefix, before)
-            set_script_prefix(self._prefix)
+        self._stack.callback(set_script_prefix, get_script_prefix())
+        set_script_prefix(self._visit.prefix)
 
 
-def _keep_private(
-    response: HttpResponseBase, visit: Visit, addresses: list[Address]
-) -> HttpResponseBase:
+def _keep_private(response: HttpResponseBase, visit: Visit) -> HttpResponseBase:
     """Keep the response from shared caches, where it is or may be of one user."""
-    headers = [one.header for one in addresses if one.header]
-    if addresses or _is_streaming(response):
+    if visit.addresses or _is_streaming(response):
         # What a stream asks for is not known before it is sent.
+        headers = [one.header for one in visit.addresses if one.header]
         patch_vary_headers(response, ["Cookie", *headers])
         patch_cache_control(response, private=True)
     elif visit.is_loaded and visit.user.is_authenticated:
@@ -267,19 +263,14 @@ def _is_streaming(response: HttpResponseBase) -> bool:
     return isinstance(response, StreamingHttpResponse) and not is_file
 
 
-def _keep_scope(
-    response: HttpResponseBase,
-    visit: Visit,
-    addresses: list[Address],
-    enter: Callable[[], _Acting],
-) -> HttpResponseBase:
+def _keep_scope(response: HttpResponseBase, visit: Visit) -> HttpResponseBase:
     """Keep the response private, and its streaming body in the scope."""
-    _keep_private(response, visit, addresses)
+    _keep_private(response, visit)
     if _is_streaming(response):
         streaming = cast(StreamingHttpResponse, response)
         body = _ScopedAsyncBody if streaming.is_async else _ScopedBody
         # The two are what streaming_content takes, sync or async.
-        streaming.streaming_content = body(streaming.streaming_content, enter)  # type: ignore[arg-type]
+        streaming.streaming_content = body(streaming.streaming_content, visit)  # type: ignore[arg-type]
     return response
 
 
@@ -289,30 +280,28 @@ class _ScopedBody:
     Entering it in a generator would leave the server in the scope at each yield.
     """
 
-    def __init__(self, parts: Iterator[bytes], enter: Callable[[], _Acting]) -> None:
+    def __init__(self, parts: Iterator[bytes], visit: Visit) -> None:
         self._parts = iter(parts)
-        self._enter = enter
+        self._visit = visit
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        with self._enter():
+        with _Acting(self._visit):
             return next(self._parts)
 
 
 class _ScopedAsyncBody:
     """See _ScopedBody."""
 
-    def __init__(
-        self, parts: AsyncIterator[bytes], enter: Callable[[], _Acting]
-    ) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], visit: Visit) -> None:
         self._parts = aiter(parts)
-        self._enter = enter
+        self._visit = visit
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        async with self._enter():
+        async with _Acting(self._visit):
             return await anext(self._parts)

@@ -62,7 +62,8 @@ class Resolver:
         Args:
             request (HttpRequest): the present one, which tells the scheme and the port.
             slug (str): the organization's.
-            path (str): of the page, with the query, without what names an organization.
+            path (str): of the page, with the query, without the script's name and what
+                names an organization.
         Returns:
             str | None: None where an address cannot name one, as in a header.
         """
@@ -109,7 +110,8 @@ class SubdomainResolver(Resolver):
         """Return the address on the organization's host."""
         _host, port = split_domain_port(request.get_host())
         colon = f":{port}" if port else ""
-        return f"{request.scheme}://{slug}.{self._domain}{colon}{path}"
+        origin = f"{request.scheme}://{slug}.{self._domain}{colon}"
+        return f"{origin}{_script_name(request)}{path}"
 
 
 class PathResolver(Resolver):
@@ -131,8 +133,7 @@ class PathResolver(Resolver):
 
     def build_url(self, request: HttpRequest, slug: str, path: str) -> str:
         """Return the address under the organization's path."""
-        script_name = quote(request.META.get("SCRIPT_NAME", "").rstrip("/"))
-        return f"{script_name}/{self._prefix}/{slug}{path}"
+        return f"{_script_name(request)}/{self._prefix}/{slug}{path}"
 
 
 class HeaderResolver(Resolver):
@@ -205,3 +206,9 @@ class Resolvers:
             if url is not None:
                 return url
         return None
+
+
+def _script_name(request: HttpRequest) -> str:
+    """Return under which path the server runs the site, as in "/app"."""
+    script_name: str = request.META.get("SCRIPT_NAME", "")
+    return quote(script_name.rstrip("/"))

@@ -14,13 +14,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db.models import Manager
 from django.http import HttpRequest
+from django.urls import get_script_prefix, set_script_prefix
 from django.utils.crypto import constant_time_compare
 from django.utils.functional import SimpleLazyObject, empty
 
 from tenancy.context import Key, LookUp, Scope, in_no_scope, look_up
 from tenancy.models import Membership
 from tenancy.origin import Origin
-from tenancy.resolvers import Address
+from tenancy.resolvers import Resolvers
 from tenancy.sessions import SessionStore, find_ip_address
 
 SESSION_KEY = "tenancy_organization"
@@ -35,16 +36,16 @@ class Visit:
 
     Args:
         request (HttpRequest): behind Django's AuthenticationMiddleware.
-        address (Address | None): the organization that it names.
-        asks_session (bool): whether the session's choice counts.
+        resolvers (Resolvers): those of the middleware.
     """
 
-    def __init__(
-        self, request: HttpRequest, *, address: Address | None, asks_session: bool
-    ) -> None:
-        self._request = request
-        self._address = address
-        self._asks_session = asks_session
+    def __init__(self, request: HttpRequest, resolvers: Resolvers) -> None:
+        self._request, self._resolvers = request, resolvers
+        self.addresses = resolvers.find_addresses(request)
+        """How the request names its organization; each names the same."""
+        address = self._address = self.addresses[0] if self.addresses else None
+        # What reverse() puts before each path outside of an organization's.
+        self._script_prefix = get_script_prefix()
         self._lazy_user: Any = None
         self._membership: Membership | None = None
         self._has_chosen = False
@@ -62,6 +63,39 @@ class Visit:
             self._store.join_memberships(None if address is None else address.slug)
             if _is_unread(request.user):
                 self._promise_user()
+
+    @property
+    def prefix(self) -> str:
+        """What reverse() puts before each path, with what names the organization."""
+        prefix = self._script_prefix
+        for address in self.addresses:
+            if address.prefix:
+                prefix = f"{prefix.rstrip('/')}{address.prefix}/"
+        return prefix
+
+    def build_url(self, slug: str, make_path: Callable[[], str]) -> str:
+        """Return the address of a page in an organization.
+
+        Args:
+            slug (str): the organization's.
+            make_path (Callable): returns the page's path, by reverse().
+        """
+        before = get_script_prefix()
+        set_script_prefix(self._script_prefix)
+        try:
+            path = make_path()
+        finally:
+            set_script_prefix(before)
+        script = self._script_prefix.rstrip("/")
+        url = self._resolvers.build_url(self._request, slug, path.removeprefix(script))
+        return path if url is None else url
+
+    def rebuild_url(self, slug: str) -> str | None:
+        """Return the request's own address, with another slug in it."""
+        path = self._request.get_full_path()
+        path = path.removeprefix(self._script_prefix.rstrip("/"))
+        path = path.removeprefix(self.addresses[0].prefix)
+        return self._resolvers.build_url(self._request, slug, path or "/")
 
     @property
     def is_lazy(self) -> bool:
@@ -205,7 +239,7 @@ class Visit:
             Membership.user.field.set_cached_value(membership, user)
         if self._address is not None:
             self._choose_addressed(user, found, chosen, is_membership)
-        elif self._asks_session:
+        elif self._resolvers.asks_session:
             self._choose_of_session(found, chosen)
 
     def _read_choice(self) -> tuple[Key | None, bool]:
@@ -215,7 +249,7 @@ class Visit:
         was a choice: an empty one, which is nobody's. The user is then in no
         organization, and not in the only one left.
         """
-        if not self._asks_session:
+        if not self._resolvers.asks_session:
             return None, True
         chosen: Key | None = self._request.session.get(SESSION_KEY)
         if self._store is None:
