@@ -247,10 +247,11 @@ class _Acting:
 
 def _keep_private(response: HttpResponseBase, visit: Visit) -> HttpResponseBase:
     """Keep the response from shared caches, where it is or may be of one user."""
+    if visit.headers:
+        patch_vary_headers(response, visit.headers)
     if visit.addresses or _is_streaming(response):
         # What a stream asks for is not known before it is sent.
-        headers = [one.header for one in visit.addresses if one.header]
-        patch_vary_headers(response, ["Cookie", *headers])
+        patch_vary_headers(response, ["Cookie"])
         patch_cache_control(response, private=True)
     elif visit.is_loaded and visit.user.is_authenticated:
         patch_cache_control(response, private=True)

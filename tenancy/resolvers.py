@@ -26,12 +26,10 @@ class Address:
             where no organization can have it.
         prefix (str): the part of the path that names it, such as "/o/acme". What
             follows is routed, and reverse() puts it before each path.
-        header (str | None): the header that names it, on which the response depends.
     """
 
     slug: str
     prefix: str = ""
-    header: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(SLUG.regex, self.slug):
@@ -47,6 +45,9 @@ class Resolver:
 
     is_session: ClassVar[bool] = False
     """Whether it is the session that tells."""
+
+    headers: Sequence[str] = ()
+    """The headers of a request, beside its host, that tell; each response varies."""
 
     def find_address(self, request: HttpRequest) -> Address | None:
         """Return the organization that the request names; None where it names none.
@@ -143,12 +144,12 @@ class HeaderResolver(Resolver):
     """
 
     def __init__(self) -> None:
-        self._header = conf.organization_header()
+        self.headers = [conf.organization_header()]
 
     def find_address(self, request: HttpRequest) -> Address | None:
         """Return the organization of the header; see Resolver.find_address()."""
-        slug = request.headers.get(self._header)
-        return None if slug is None else Address(slug, header=self._header)
+        slug = request.headers.get(self.headers[0])
+        return None if slug is None else Address(slug)
 
 
 class SessionResolver(Resolver):
@@ -184,6 +185,7 @@ class Resolvers:
             )
         self.asks_session = bool(resolvers) and resolvers[-1].is_session
         self._addresses = [one for one in resolvers if not one.is_session]
+        self.headers = [header for one in resolvers for header in one.headers]
 
     def find_addresses(self, request: HttpRequest) -> list[Address]:
         """Return what the request names, from each resolver that finds something.

@@ -65,6 +65,11 @@ class Visit:
                 self._promise_user()
 
     @property
+    def headers(self) -> list[str]:
+        """The headers on which each response depends."""
+        return self._resolvers.headers
+
+    @property
     def prefix(self) -> str:
         """What reverse() puts before each path, with what names the organization."""
         prefix = self._script_prefix

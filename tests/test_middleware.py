@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import login
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
@@ -565,6 +566,73 @@ def test_engine_refuses_whoever_may_not_act(
 
     assert told["organization"] is None
     assert told["user"] == (str(alice.pk) if how == "membership" else None)
+
+
+class HidingBackend(ModelBackend):
+    """A backend of a project's own, which knows nobody any more."""
+
+    def get_user(self, user_id: Any) -> None:
+        return None
+
+
+def test_engine_asks_a_backend_of_its_own(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """Where a backend finds users in its own way, that way is taken."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.HidingBackend"]
+    get = make_get(alice)
+
+    assert get("/show/").json() == {"organization": None, "user": None}
+
+
+def count_first(request: Any) -> HttpResponse:
+    users = User.objects.count()
+    with tenancy.scope(user=request.user):
+        organizations = Organization.objects.count()
+    bound = tenancy.bind(lambda: str(tenancy.require_organization()))
+    with tenancy.unscoped("to see that it is bound"):
+        return JsonResponse([users, organizations, bound()], safe=False)
+
+
+urlpatterns.append(path("count/", count_first))
+
+
+def test_scope_is_found_while_a_view_runs_queries(
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """What is asked first may be a row of no organization; nothing is read twice."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        told = get("/count/").json()
+
+    assert told == [1, 1, str(acme.pk)]
+    assert len(queries) == 3
+
+
+def test_fault_in_the_look_up_is_no_missing_organization(
+    rf: RequestFactory, alice: User, acme: Organization
+) -> None:
+    """An AttributeError does not make getattr() tell that the request is in none."""
+
+    def break_visit(request: Any) -> HttpResponse:
+        request._tenancy_visit = None
+        getattr(request, "organization", None)
+        return HttpResponse()
+
+    middleware = TenancyMiddleware(break_visit)
+
+    with pytest.raises(RuntimeError, match="could not be found: 'NoneType' object"):
+        middleware(prepare(rf.get("/"), alice))
 
 
 def test_who_signs_in_does_not_move_the_request(
