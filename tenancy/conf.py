@@ -9,6 +9,7 @@ from django.conf import settings
 
 DEFAULT_ORGANIZATION_MODEL = "tenancy.Organization"
 DEFAULT_INVITATION_AGE = timedelta(days=7)
+DEFAULT_RESOLVERS = ("tenancy.resolvers.SessionResolver",)
 DEFAULT_RESERVED_SLUGS = frozenset(
     {
         "account",
@@ -236,3 +237,54 @@ def impersonation_age() -> timedelta:
     """
     age: timedelta = getattr(settings, "TENANCY_IMPERSONATION_AGE", timedelta(hours=1))
     return age
+
+
+# Requests
+
+
+def resolvers() -> Sequence[str]:
+    """Return TENANCY_RESOLVERS, what tells a request's organization, in this order.
+
+    Type: a list of dotted names of Resolver classes. Default: the session's active
+    membership alone. Where two tell different organizations, the answer is 404.
+    """
+    names: Sequence[str] = getattr(settings, "TENANCY_RESOLVERS", DEFAULT_RESOLVERS)
+    return names
+
+
+def base_domain() -> str | None:
+    """Return TENANCY_BASE_DOMAIN, under which each organization has a subdomain.
+
+    Type: str, such as "example.com", without a port. Default: None. SubdomainResolver
+    needs it.
+    """
+    domain: str | None = getattr(settings, "TENANCY_BASE_DOMAIN", None)
+    return domain
+
+
+def path_prefix() -> str:
+    """Return TENANCY_PATH_PREFIX, which stands before an organization's slug in paths.
+
+    Type: str, one segment of a path. Default: "o", as in "/o/acme/". For PathResolver.
+    """
+    prefix: str = getattr(settings, "TENANCY_PATH_PREFIX", "o")
+    return prefix
+
+
+def organization_header() -> str:
+    """Return TENANCY_ORGANIZATION_HEADER, the header in which a gateway names the slug.
+
+    Type: str. Default: "X-Organization". For HeaderResolver.
+    """
+    name: str = getattr(settings, "TENANCY_ORGANIZATION_HEADER", "X-Organization")
+    return name
+
+
+def choice_url() -> str | None:
+    """Return TENANCY_CHOICE_URL, where a user without an organization is sent.
+
+    By organization_required() and what builds on it. Type: str, an address or the name
+    of one, or None for the answer 403. Default: None.
+    """
+    url: str | None = getattr(settings, "TENANCY_CHOICE_URL", None)
+    return url

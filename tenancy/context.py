@@ -124,6 +124,30 @@ class _Entry:
         self.alive = True
 
 
+class _DeferredEntry(_Entry):
+    """An entry whose scope is found when it is first asked for."""
+
+    __slots__ = ("_find", "_found")
+
+    def __init__(
+        self,
+        find: Callable[[], Scope | None],
+        outer: _Entry | None,
+        owner: object,
+    ) -> None:
+        self.outer, self.owner, self.alive = outer, owner, True
+        self._find = find
+        self._found: Scope | None = _UNSET
+
+    @property
+    def scope(self) -> Scope | None:  # type: ignore[override]  # read only, here
+        if self._found is _UNSET:
+            # What finds it may run queries, which must not ask for it in turn.
+            with in_no_scope():
+                self._found = self._find()
+        return self._found
+
+
 _active: ContextVar[_Entry | None] = ContextVar("tenancy_scope", default=None)
 
 
@@ -462,6 +486,35 @@ class _Restore(_Block):
 
     def _resolve(self) -> Scope | None:
         return self._remembered
+
+
+def in_no_scope() -> _Block:
+    """Return a block in which no scope is active; not public."""
+    return _Restore(None)
+
+
+class deferred(_Block):  # noqa: N801 - a block like scope()
+    """Act in a scope that is found when it is first asked for; not public.
+
+    Args:
+        find (Callable): returns the scope, or None for none. It runs in no scope, and
+            what it raises is raised where the scope was asked for.
+    """
+
+    _in_generator = False
+
+    def __init__(self, find: Callable[[], Scope | None]) -> None:
+        self._find = find
+
+    def __repr__(self) -> str:
+        return "The scope of a request"
+
+    def _resolve(self) -> None:
+        return None
+
+    def _push(self, scope: Scope | None) -> Scope | None:
+        _active.set(_DeferredEntry(self._find, _active.get(), self))
+        return scope
 
 
 def bind(function: Callable[P, R]) -> Callable[P, R]:

@@ -2,46 +2,66 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.contrib.auth import alogout, logout
-from django.contrib.auth.models import AnonymousUser
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.core.handlers.exception import response_for_exception
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponsePermanentRedirect,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_cache_control
+from django.shortcuts import render
+from django.urls import get_script_prefix, set_script_prefix
+from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from tenancy.context import Key, scope
+from tenancy.context import Key, deferred, scope
+from tenancy.forms import FIELD_NAME, is_of_active_organization
 from tenancy.models import Membership
-from tenancy.origin import Origin, acting_from
-from tenancy.sessions import SessionStore, find_ip_address
+from tenancy.origin import acting_from
+from tenancy.resolvers import Resolvers
+from tenancy.sessions import SessionStore
+from tenancy.visits import SESSION_KEY, Visit, describe, require_visit
 
-SESSION_KEY = "tenancy_organization"
-"""The key of the session under which the chosen organization's key is kept."""
+__all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
+
+SUSPENDED_TEMPLATE = "tenancy/suspended.html"
+CHANGED_TEMPLATE = "tenancy/changed_organization.html"
 
 
 class TenancyMiddleware:
     """Run each request in the scope of the signed-in user's organization.
 
-    It stands after Django's AuthenticationMiddleware. The organization is the one that
-    was chosen by switch_organization(), if the user is a live member of it now and it
-    is active; a user who has chosen none and is a member of one only is in that one.
+    It stands after Django's AuthenticationMiddleware. TENANCY_RESOLVERS tells which
+    organization that is; the user is a live member of it now, and it is active. An
+    address that names one answers everybody else with 404, as it does where there is no
+    such organization; members of a suspended one with a page that says so; and those
+    who use a former slug with a redirect.
+
+    Without an address, it is the organization that was chosen by switch_organization();
+    a user who has chosen none and is a member of one only is in that one.
     ``request.organization`` and ``request.membership`` tell. They are None for a user
     who is in none, whose own memberships are in scope, and for an anonymous request,
     which has no scope. ``request.has_chosen_organization`` tells a choice from the
     only membership.
 
-    A banned user is signed out. Where SESSION_ENGINE is "tenancy.sessions", the choice
-    is the session's active membership, and current_origin() tells who impersonates.
+    With SESSION_ENGINE "tenancy.sessions" all of it is read in one query when something
+    is first asked for; before an async view, which could not wait for it, unless the
+    view is marked by tenancy.decorators.organization_not_required(). The choice then is
+    the session's active membership, and current_origin() tells who impersonates. A
+    banned user is signed out.
 
     View, exception handling and template responses run in the scope, and so does each
     step of a streaming body.
 
     Raises:
-        ImproperlyConfigured: no AuthenticationMiddleware stands before it.
+        ImproperlyConfigured: no AuthenticationMiddleware stands before it, or
+            TENANCY_RESOLVERS is not right.
     """
 
     sync_capable = True
@@ -49,6 +69,7 @@ class TenancyMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self.resolvers = Resolvers()
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
@@ -58,54 +79,55 @@ class TenancyMiddleware:
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request in its scope."""
         _require_user(request)
-        _describe(request, None)
+        visit = Visit(request, self.resolvers)
+        describe(request, visit)
         if self.is_async:
-            return self._answer_async(request)
-        user, origin = request.user, Origin(find_ip_address(request))
-        if getattr(user, "is_banned", False):
-            logout(request)
-            user = _forget_user(request)
-        if not user.is_authenticated:
-            with acting_from(origin):
-                return cast(HttpResponseBase, self.get_response(request))
-        chosen = request.session.get(SESSION_KEY)
-        if isinstance(request.session, SessionStore):
-            request.session.note_device(request)
-            origin = Origin(origin.ip_address, request.session.impersonator_id)
-            choice = _choose(request.session.membership_id, chosen)
-        else:
-            choice = _Choice(chosen, is_membership=False)
-        with scope(user=user.pk):
-            found = list(_candidates(user, choice))
-        enter = _admit(request, found, choice, origin)
-        with enter():
+            return self._answer_async(request, visit)
+        if not visit.is_lazy:
+            visit.load()
+        if visit.addresses and visit.membership is None:
+            return _keep_private(_refuse(request, visit), visit)
+        _route(request, visit)
+        with _Acting(visit):
             response = self.get_response(request)
-        return _keep_scope(response, enter)
+        return _keep_scope(response, visit)
 
-    async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        # Loaded once: request.user would ask the database again, and not from here.
-        user = request.user = await request.auser()
-        origin = Origin(find_ip_address(request))
-        if getattr(user, "is_banned", False):
-            await alogout(request)
-            user = _forget_user(request)
-        if not user.is_authenticated:
-            with acting_from(origin):
-                return cast(HttpResponseBase, await self.get_response(request))
-        chosen = await request.session.aget(SESSION_KEY)
-        if isinstance(request.session, SessionStore):
-            request.session.note_device(request)
-            impersonator = await request.session.aget_impersonator_id()
-            origin = Origin(origin.ip_address, impersonator)
-            choice = _choose(await request.session.aget_membership_id(), chosen)
-        else:
-            choice = _Choice(chosen, is_membership=False)
-        async with scope(user=user.pk):
-            found = [membership async for membership in _candidates(user, choice)]
-        enter = _admit(request, found, choice, origin)
-        async with enter():
+    async def _answer_async(
+        self, request: HttpRequest, visit: Visit
+    ) -> HttpResponseBase:
+        if not visit.is_lazy:
+            await visit.aload()
+        if visit.addresses and visit.membership is None:
+            refused = await sync_to_async(_refuse)(request, visit)
+            return _keep_private(refused, visit)
+        _route(request, visit)
+        async with _Acting(visit):
             response = await self.get_response(request)
-        return _keep_scope(response, enter)
+        return _keep_scope(response, visit)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        """Read what an async view could not wait for; judge a form's organization.
+
+        Returns:
+            HttpResponseBase | None: the page with status 409 in answer to a form that
+                was made in another organization.
+        """
+        visit = require_visit(request)
+        if iscoroutinefunction(view) and getattr(view, "organization_required", True):
+            visit.load()
+        # What has no CSRF token is no form, and may be a body that is read in parts.
+        if not _is_form(request) or getattr(view, "csrf_exempt", False):
+            return None
+        if FIELD_NAME not in request.POST:
+            return None
+        membership = visit.membership
+        organization = None if membership is None else membership.organization
+        if is_of_active_organization(request, organization):
+            return None
+        context = {"organization": organization, "back_url": request.get_full_path()}
+        return render(request, CHANGED_TEMPLATE, context, status=409)
 
 
 def switch_organization(request: HttpRequest, key: Key) -> Membership:
@@ -122,40 +144,21 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
         Http404: the user is no live member of it, or there is no such organization:
             the two cannot be told apart.
     """
-    choice = _Choice(key or "", is_membership=False)
     with scope(user=request.user.pk):
-        found = list(_candidates(request.user, choice))
-    if not found:
+        rows = Membership.objects.live().filter(
+            user=request.user.pk, organization__status="active"
+        )
+        try:
+            rows = rows.filter(organization__pk=key or "")
+        except (ValidationError, ValueError):
+            rows = rows.none()
+        membership = rows.select_related("organization").first()
+    if membership is None:
         raise Http404("The user is in no organization of this key.")
-    membership: Membership = found[0]
     request.session[SESSION_KEY] = str(membership.organization_id)
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk
     return membership
-
-
-def _forget_user(request: HttpRequest) -> AnonymousUser:
-    """Make the request nobody's, which Django 5.2 leaves to request.user alone."""
-    user = AnonymousUser()
-
-    async def auser() -> AnonymousUser:
-        return user
-
-    request.user, request.auser = user, auser
-    return user
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What was chosen: an organization by its key, or a membership by its own.
-
-    Args:
-        key (key | None): None where nothing was chosen.
-        is_membership (bool): whether it is a membership's.
-    """
-
-    key: Key | None
-    is_membership: bool
 
 
 def _require_user(request: HttpRequest) -> None:
@@ -167,55 +170,50 @@ def _require_user(request: HttpRequest) -> None:
         )
 
 
-def _choose(membership: Key | None, chosen: Key | None) -> _Choice:
-    """Return a session's active membership, or a choice that holds no more.
+def _route(request: HttpRequest, visit: Visit) -> None:
+    """Take what names the organization off the path, which is routed without it."""
+    for address in visit.addresses:
+        if address.prefix:
+            # Both are kept when they are first read, with what is before them then.
+            _ = settings.STATIC_URL, settings.MEDIA_URL
+            request.path_info = request.path_info.removeprefix(address.prefix) or "/"
 
-    A membership that ended is taken out of the session, which remembers that there was
-    a choice: the user is then in no organization, and not in the only one left.
+
+def _refuse(request: HttpRequest, visit: Visit) -> HttpResponseBase:
+    """Return the answer to an address in which the user does not act.
+
+    That of a stranger's, of none and of two that differ is one and the same.
     """
-    if membership is None and chosen is not None:
-        return _Choice("", is_membership=True)
-    return _Choice(membership, is_membership=True)
+    if visit.suspended is not None:
+        context = {"organization": visit.suspended}
+        return render(request, SUSPENDED_TEMPLATE, context, status=403)
+    if visit.former is not None and request.method in ("GET", "HEAD"):
+        url = visit.rebuild_url(visit.former.slug)
+        if url is not None:
+            return HttpResponsePermanentRedirect(url)
+    return response_for_exception(
+        request, Http404("There is no organization of this address.")
+    )
 
 
-def _candidates(user: Any, choice: _Choice) -> Any:
-    """Return the user's live memberships in active organizations, two at most."""
-    memberships = Membership.objects.live()
-    if choice.key is not None:
-        name = "pk" if choice.is_membership else "organization"
-        try:
-            memberships = memberships.filter(**{name: choice.key})
-        except (ValidationError, ValueError):
-            return memberships.none()
-    return memberships.filter(
-        user=user.pk, organization__status="active"
-    ).select_related("organization")[:2]
-
-
-def _admit(
-    request: HttpRequest, found: list[Membership], choice: _Choice, origin: Origin
-) -> Callable[[], _Acting]:
-    """Tell the request its membership, and return what enters its scope."""
-    # Kept, since a view may sign the user out.
-    user_id = request.user.pk
-    if len(found) != 1:
-        return lambda: _Acting(scope(user=user_id), origin)
-    (membership,) = found
-    _describe(request, membership, has_chosen=choice.key is not None)
-    organization = membership.organization
-    return lambda: _Acting(scope(organization, user=user_id), origin)
+def _is_form(request: HttpRequest) -> bool:
+    return request.method == "POST" and request.content_type in (
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    )
 
 
 class _Acting:
-    """A scope, and where the request that runs in it comes from."""
+    """A request's scope, where it comes from, and what is before its paths."""
 
-    def __init__(self, within: scope, origin: Origin) -> None:
-        self._within, self._origin = within, origin
+    def __init__(self, visit: Visit) -> None:
+        self._within = deferred(visit.find_scope)
+        self._visit = visit
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._within.__enter__()
-        self._stack.enter_context(acting_from(self._origin))
+        self._act()
         return self
 
     def __exit__(
@@ -229,7 +227,7 @@ class _Acting:
 
     async def __aenter__(self) -> Self:
         await self._within.__aenter__()
-        self._stack.enter_context(acting_from(self._origin))
+        self._act()
         return self
 
     async def __aexit__(
@@ -241,28 +239,39 @@ class _Acting:
         self._stack.close()
         await self._within.__aexit__(kind, error, traceback)
 
-
-def _describe(
-    request: HttpRequest, membership: Membership | None, *, has_chosen: bool = False
-) -> None:
-    # A request takes whatever attributes a middleware gives it.
-    state: Any = request
-    state.membership = membership
-    state.organization = None if membership is None else membership.organization
-    state.has_chosen_organization = has_chosen
+    def _act(self) -> None:
+        self._stack.enter_context(acting_from(self._visit.find_origin))
+        self._stack.callback(set_script_prefix, get_script_prefix())
+        set_script_prefix(self._visit.prefix)
 
 
-def _keep_scope(
-    response: HttpResponseBase, enter: Callable[[], _Acting]
-) -> HttpResponseBase:
-    """Keep the response from shared caches, and its streaming body in the scope."""
-    patch_cache_control(response, private=True)
+def _keep_private(response: HttpResponseBase, visit: Visit) -> HttpResponseBase:
+    """Keep the response from shared caches, where it is or may be of one user."""
+    if visit.headers:
+        patch_vary_headers(response, visit.headers)
+    if visit.addresses or _is_streaming(response):
+        # What a stream asks for is not known before it is sent.
+        patch_vary_headers(response, ["Cookie"])
+        patch_cache_control(response, private=True)
+    elif visit.is_loaded and visit.user.is_authenticated:
+        patch_cache_control(response, private=True)
+    return response
+
+
+def _is_streaming(response: HttpResponseBase) -> bool:
     # The bytes of a plain file need no scope, and the server may send them itself.
     is_file = getattr(response, "file_to_stream", None) is not None
-    if isinstance(response, StreamingHttpResponse) and not is_file:
-        body = _ScopedAsyncBody if response.is_async else _ScopedBody
+    return isinstance(response, StreamingHttpResponse) and not is_file
+
+
+def _keep_scope(response: HttpResponseBase, visit: Visit) -> HttpResponseBase:
+    """Keep the response private, and its streaming body in the scope."""
+    _keep_private(response, visit)
+    if _is_streaming(response):
+        streaming = cast(StreamingHttpResponse, response)
+        body = _ScopedAsyncBody if streaming.is_async else _ScopedBody
         # The two are what streaming_content takes, sync or async.
-        response.streaming_content = body(response.streaming_content, enter)  # type: ignore[arg-type]
+        streaming.streaming_content = body(streaming.streaming_content, visit)  # type: ignore[arg-type]
     return response
 
 
@@ -272,30 +281,28 @@ class _ScopedBody:
     Entering it in a generator would leave the server in the scope at each yield.
     """
 
-    def __init__(self, parts: Iterator[bytes], enter: Callable[[], _Acting]) -> None:
+    def __init__(self, parts: Iterator[bytes], visit: Visit) -> None:
         self._parts = iter(parts)
-        self._enter = enter
+        self._visit = visit
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        with self._enter():
+        with _Acting(self._visit):
             return next(self._parts)
 
 
 class _ScopedAsyncBody:
     """See _ScopedBody."""
 
-    def __init__(
-        self, parts: AsyncIterator[bytes], enter: Callable[[], _Acting]
-    ) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], visit: Visit) -> None:
         self._parts = aiter(parts)
-        self._enter = enter
+        self._visit = visit
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        async with self._enter():
+        async with _Acting(self._visit):
             return await anext(self._parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,17 +27,25 @@ class Origin:
 
 
 _NOWHERE = Origin()
-_origin: ContextVar[Origin] = ContextVar("tenancy_origin", default=_NOWHERE)
+_origin: ContextVar[Origin | Callable[[], Origin]] = ContextVar(
+    "tenancy_origin", default=_NOWHERE
+)
 
 
 def current_origin() -> Origin:
     """Return where the current request comes from; an empty Origin outside one."""
-    return _origin.get()
+    origin = _origin.get()
+    return origin if isinstance(origin, Origin) else origin()
 
 
 @contextmanager
-def acting_from(origin: Origin) -> Iterator[None]:
-    """Act from a request, for the audit trail."""
+def acting_from(origin: Origin | Callable[[], Origin]) -> Iterator[None]:
+    """Act from a request, for the audit trail.
+
+    Args:
+        origin (Origin | Callable): where it comes from, or what finds that when it is
+            asked for.
+    """
     before = _origin.get()
     _origin.set(origin)
     try:

@@ -6,8 +6,9 @@ import contextlib
 import copy
 import ipaddress
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY, get_user_model
@@ -16,6 +17,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, router, transaction
+from django.db.models import F, FilteredRelation, Q
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -63,6 +65,9 @@ class SessionStore(SessionBase):
         self._row_expiry: Any = None  # What the data say, as JSON holds it.
         self._chosen: Key | None = _UNSET
         self._device: tuple[str | None, str] | None = None
+        # Which memberships are read together with the row: None for none.
+        self._join: _Join | None = None
+        self._joined: list[Session] = []
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
@@ -105,6 +110,31 @@ class SessionStore(SessionBase):
         agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")
         self._device = (find_ip_address(request), agent[:500])
 
+    def join_memberships(self, slug: str | None = None) -> None:
+        """Read the user and memberships together with the row, when that is read.
+
+        They are the active membership or, where none is, two others at most.
+
+        Args:
+            slug (str | None): of the organization that an address names, in place of
+                the others; None for no address.
+        """
+        if self._row is None:
+            self._join = _Join(slug)
+
+    @property
+    def joined_user(self) -> Any:
+        """The user that was read together with the row, or None."""
+        return self._joined[0].user if self._joined else None
+
+    @property
+    def joined_memberships(self) -> list[Membership] | None:
+        """The live memberships that were read with the row; None where none were."""
+        if not self._joined:
+            return None
+        found: list[Any] = [getattr(row, _Join.NAME, None) for row in self._joined]
+        return [membership for membership in found if membership is not None]
+
     @property
     def _membership_id(self) -> Key | None:
         if self._chosen is not _UNSET:
@@ -115,11 +145,14 @@ class SessionStore(SessionBase):
 
     def load(self) -> dict[str, Any]:
         """Return the data of a live session of this key; drop the key of any other."""
-        return self._accept(self._find_admitted().first())
+        # Whoever reads it need not know the scope, which the session may decide.
+        with look_up(LookUp.SESSION):
+            return self._accept_first(list(self._find_joined()))
 
     async def aload(self) -> dict[str, Any]:
         """See load()."""
-        return self._accept(await self._find_admitted().afirst())
+        async with look_up(LookUp.SESSION):
+            return self._accept_first([row async for row in self._find_joined()])
 
     def exists(self, session_key: str | None) -> bool:
         """Return whether a key is taken, by an ended session too."""
@@ -234,11 +267,22 @@ class SessionStore(SessionBase):
 
     def _forget(self) -> None:
         self._row, self._row_expiry, self._chosen = None, None, _UNSET
+        self._joined = []
 
     def _find_admitted(self) -> Any:
         if self.session_key is None:
             return Session.objects.none()
         return Session.objects.with_key(self.session_key).admitted()
+
+    def _find_joined(self) -> Any:
+        rows = self._find_admitted()
+        return rows[:1] if self._join is None else self._join.extend(rows)
+
+    def _accept_first(self, rows: list[Session]) -> dict[str, Any]:
+        data = self._accept(rows[0] if rows else None)
+        if self._join is not None and self._row is not None:
+            self._joined = rows
+        return data
 
     def _rows(self, row: Session) -> Any:
         """Return the row, if it is live and of the same user still."""
@@ -297,7 +341,7 @@ class SessionStore(SessionBase):
             "impersonator_id": _read_impersonation(data)[0],
             "last_seen_at": timezone.now(),
         }
-        if self._device is not None:
+        if self._device is not None and values["user_id"] is not None:
             values["ip_address"], values["user_agent"] = self._device
         return values
 
@@ -420,6 +464,40 @@ def _read_impersonation(data: dict[str, Any]) -> tuple[Key | None, datetime | No
     if not isinstance(described, dict):
         return None, None
     return _read_key(described["impersonator"]), parse_datetime(described["until"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """What is read together with a session, in one query.
+
+    Args:
+        slug (str | None): see SessionStore.join_memberships().
+    """
+
+    NAME: ClassVar[str] = "candidate"
+
+    slug: str | None
+
+    def extend(self, rows: Any) -> Any:
+        """Return the query of a session, with its user and memberships."""
+        path = "user__memberships"
+        is_active = Q(**{f"{path}__pk": F("membership")})
+        if self.slug is None:
+            wanted = is_active | Q(membership=None)
+        else:
+            named = Membership._base_manager.filter(
+                organization__living_slug=self.slug
+            ).values("pk")
+            # FilteredRelation refuses a QuerySet, for the OuterRef that it may hold.
+            wanted = is_active | Q(**{f"{path}__pk__in": named.query})
+        live = Q(**{f"{path}__ended_at": None})
+        join: Any = FilteredRelation(path, condition=live & wanted)
+        return (
+            rows.annotate(**{self.NAME: join})
+            .select_related("user", f"{self.NAME}__role", f"{self.NAME}__organization")
+            # Active before archived and suspended: two tell whether there is one only.
+            .order_by(f"{self.NAME}__organization__status")[:2]
+        )
 
 
 class _Chosen:

@@ -35,11 +35,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "apps",
         "auth",
         "contrib",
+        "forms",
         "impersonation",
         "middleware",
         "pytest_plugin",
         "sessions",
+        "visits",
     ),
+    ("context_processors", "decorators", "templatetags", "views"),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 
@@ -50,9 +53,13 @@ NEIGHBOURS = {
     ("connections", "managers"),
     ("impersonation", "sessions"),
     ("management", "models"),
+    ("middleware", "forms"),
     ("middleware", "sessions"),
+    ("middleware", "visits"),
     ("migrations", "models"),
     ("ownership", "transactions"),
+    ("views", "decorators"),
+    ("visits", "sessions"),
 }
 
 FORBIDDEN = {

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth import login
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connection
 from django.http import (
@@ -31,6 +35,7 @@ from pytest_django import Settings
 import tenancy
 from project.tracker.models import Project
 from tenancy.context import Scope
+from tenancy.decorators import organization_not_required
 from tenancy.middleware import SESSION_KEY, TenancyMiddleware, switch_organization
 from tenancy.models import Membership, Organization, Session, User
 
@@ -416,18 +421,238 @@ def test_choice_that_was_cleared_is_no_choice_of_another(
     assert get("/show/").json()["organization"] is None
 
 
-def test_engine_adds_no_query(
-    alice: User, acme: Organization, settings: Settings
+def ask_nothing(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+@organization_not_required
+async def ask_nothing_async(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+def ask_all(request: Any) -> HttpResponse:
+    membership = request.membership
+    return JsonResponse(
+        {
+            "user": request.user.email,
+            "fellow": membership.user.email,
+            "role": membership.role.key,
+            "organization": request.organization.slug,
+            "scope": str(tenancy.require_organization()),
+        }
+    )
+
+
+async def ask_all_async(request: Any) -> HttpResponse:
+    await request.auser()
+    return ask_all(request)
+
+
+urlpatterns += [
+    path("nothing/", ask_nothing),
+    path("nothing-async/", ask_nothing_async),
+    path("all/", ask_all),
+    path("all-async/", ask_all_async),
+]
+
+
+@pytest.mark.parametrize("has_choice", [False, True])
+@pytest.mark.parametrize("address", ["/all/", "/all-async/"])
+def test_engine_reads_all_in_one_query(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+    address: str,
+    has_choice: bool,
 ) -> None:
-    """With the session engine too there are three: session, user, membership."""
+    """Session, user, membership, role and organization are read in one query."""
     settings.SESSION_ENGINE = "tenancy.sessions"
-    client = Client()
-    client.force_login(alice)
+    get = make_get(alice)
+    if has_choice:
+        with tenancy.scope(acme):
+            Session.objects.update(membership=Membership.objects.get(user=alice))
 
     with CaptureQueriesContext(connection) as queries:
-        client.get("/request/")
+        told = get(address).json()
 
+    assert len(queries) == 1
+    assert told == {
+        "user": alice.email,
+        "fellow": alice.email,
+        "role": "owner",
+        "organization": "acme",
+        "scope": str(acme.pk),
+    }
+
+
+@pytest.mark.parametrize("address", ["/nothing/", "/nothing-async/"])
+def test_engine_reads_nothing_when_nothing_is_asked(
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    settings: Settings,
+    address: str,
+) -> None:
+    """A view that asks for neither user nor organization makes no query."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        response = get(address)
+
+    assert response.status_code == 200
+    assert len(queries) == 0
+
+
+def test_engine_verifies_the_password_hash(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """A session of a former password signs nobody in."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+    User.objects.filter(pk=alice.pk).update(password="another")
+
+    assert get("/show/").json() == {"organization": None, "user": None}
+    assert not Session.objects.exists()
+
+
+def test_engine_keeps_fallback_keys(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """A session that was signed with a fallback key goes on, with a new hash."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "the next one"
+
+    first = get("/all/")
+    settings.SECRET_KEY_FALLBACKS = []
+
+    assert first.json()["organization"] == "acme"
+    assert get("/all/").json()["organization"] == "acme"
+
+
+@pytest.mark.parametrize("how", ["ended", "inactive", "expired", "membership"])
+def test_engine_refuses_whoever_may_not_act(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    globex: Organization,
+    settings: Settings,
+    how: str,
+) -> None:
+    """An ended session, an inactive user and an ended membership are out at once."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+    now = timezone.now()
+    if how == "ended":
+        Session.objects.get().end()
+    elif how == "inactive":
+        User.objects.filter(pk=alice.pk).update(is_active=False)
+    elif how == "expired":
+        Session.objects.update(expires_at=now)
+    else:
+        with tenancy.unscoped("past the verbs"), connection.cursor() as cursor:
+            cursor.execute("UPDATE tenancy_membership SET ended_at = %s", [now])
+
+    told = get("/show/").json()
+
+    assert told["organization"] is None
+    assert told["user"] == (str(alice.pk) if how == "membership" else None)
+
+
+class HidingBackend(ModelBackend):
+    """A backend of a project's own, which knows nobody any more."""
+
+    def get_user(self, user_id: Any) -> None:
+        return None
+
+
+def test_engine_asks_a_backend_of_its_own(
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """Where a backend finds users in its own way, that way is taken."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.HidingBackend"]
+    get = make_get(alice)
+
+    assert get("/show/").json() == {"organization": None, "user": None}
+
+
+def count_first(request: Any) -> HttpResponse:
+    users = User.objects.count()
+    with tenancy.scope(user=request.user):
+        organizations = Organization.objects.count()
+    bound = tenancy.bind(lambda: str(tenancy.require_organization()))
+    with tenancy.unscoped("to see that it is bound"):
+        return JsonResponse([users, organizations, bound()], safe=False)
+
+
+urlpatterns.append(path("count/", count_first))
+
+
+def test_scope_is_found_while_a_view_runs_queries(
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    settings: Settings,
+) -> None:
+    """What is asked first may be a row of no organization; nothing is read twice."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    get = make_get(alice)
+
+    with CaptureQueriesContext(connection) as queries:
+        told = get("/count/").json()
+
+    assert told == [1, 1, str(acme.pk)]
     assert len(queries) == 3
+
+
+def test_fault_in_the_look_up_is_no_missing_organization(
+    rf: RequestFactory, alice: User, acme: Organization
+) -> None:
+    """An AttributeError does not make getattr() tell that the request is in none."""
+
+    def break_visit(request: Any) -> HttpResponse:
+        request._tenancy_visit = None
+        getattr(request, "organization", None)
+        return HttpResponse()
+
+    middleware = TenancyMiddleware(break_visit)
+
+    with pytest.raises(RuntimeError, match="could not be found: 'NoneType' object"):
+        middleware(prepare(rf.get("/"), alice))
+
+
+def test_who_signs_in_does_not_move_the_request(
+    rf: RequestFactory, alice: User, acme: Organization, settings: Settings
+) -> None:
+    """A request that began as nobody's goes on in no scope after a sign-in."""
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    seen = []
+
+    def sign_in(request: HttpRequest) -> HttpResponse:
+        login(request, alice, backend=settings.AUTHENTICATION_BACKENDS[0])
+        seen.append((tenancy.current_scope(), request.user))
+        return HttpResponse()
+
+    handler = SessionMiddleware(
+        lambda request: AuthenticationMiddleware(TenancyMiddleware(sign_in))(request)
+    )
+    handler(rf.get("/"))
+
+    assert seen == [(None, alice)]
 
 
 def test_order_of_middleware_is_told(rf: RequestFactory) -> None:
