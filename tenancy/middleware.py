@@ -21,9 +21,9 @@ from django.urls import get_script_prefix, set_script_prefix
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from tenancy.context import Key, deferred, scope
-from tenancy.forms import FIELD_NAME, is_of_active_organization
 from tenancy.models import Membership
 from tenancy.origin import acting_from
+from tenancy.provenance import FIELD_NAME, is_of_active_organization
 from tenancy.resolvers import Resolvers
 from tenancy.sessions import SessionStore
 from tenancy.visits import SESSION_KEY, Visit, describe, require_visit

@@ -35,14 +35,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "apps",
         "auth",
         "contrib",
-        "forms",
         "impersonation",
         "middleware",
+        "provenance",
         "pytest_plugin",
         "sessions",
         "visits",
     ),
-    ("context_processors", "decorators", "templatetags", "views"),
+    ("access", "context_processors", "decorators", "templatetags"),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 
@@ -53,12 +53,12 @@ NEIGHBOURS = {
     ("connections", "managers"),
     ("impersonation", "sessions"),
     ("management", "models"),
-    ("middleware", "forms"),
+    ("middleware", "provenance"),
     ("middleware", "sessions"),
     ("middleware", "visits"),
     ("migrations", "models"),
     ("ownership", "transactions"),
-    ("views", "decorators"),
+    ("access", "decorators"),
     ("visits", "sessions"),
 }
 

@@ -20,19 +20,19 @@ from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Project
+from tenancy.access import (
+    OrganizationRequiredMixin,
+    PermissionRequiredMixin,
+    RoleRequiredMixin,
+)
 from tenancy.decorators import (
     organization_required,
     permission_required,
     role_required,
 )
-from tenancy.forms import FIELD_NAME, OrganizationFormMixin, sign_organization
 from tenancy.models import Membership, Organization, Session, User
+from tenancy.provenance import FIELD_NAME, OrganizationFormMixin, sign_organization
 from tenancy.templatetags.tenancy import has_permission, has_role
-from tenancy.views import (
-    OrganizationRequiredMixin,
-    PermissionRequiredMixin,
-    RoleRequiredMixin,
-)
 from tenancy.visits import require_visit
 
 pytestmark = [pytest.mark.urls(__name__)]

@@ -7,7 +7,7 @@ from django.forms import HiddenInput
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from tenancy.forms import FIELD_NAME, sign_organization
+from tenancy.provenance import FIELD_NAME, sign_organization
 from tenancy.visits import require_visit
 
 register = template.Library()
@@ -64,7 +64,7 @@ def organization_field() -> str:
     """Return the hidden field of a form, which tells the organization it was made in.
 
     TenancyMiddleware answers a form that is posted in another one with a page that says
-    so. For forms that do not derive from tenancy.forms.OrganizationFormMixin.
+    so. For forms that do not derive from tenancy.provenance.OrganizationFormMixin.
     """
     field: SafeString = HiddenInput().render(FIELD_NAME, sign_organization())
     return field

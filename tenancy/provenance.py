@@ -13,7 +13,7 @@ from tenancy.context import current_scope
 FIELD_NAME = "tenancy_organization"
 """The name of the hidden field that carries the organization."""
 
-_SALT = "tenancy.forms"
+_SALT = "tenancy.provenance"
 
 
 class OrganizationFormMixin(forms.Form):
