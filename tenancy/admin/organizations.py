@@ -2,50 +2,136 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django import forms
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from tenancy.admin.base import ScopedAdmin, is_superuser, is_unscoped
-from tenancy.exceptions import TransitionRefused
+from tenancy.admin.actions import ActingAdmin, ActionForm, RowAction
+from tenancy.admin.base import (
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    SuperuserAdmin,
+    is_superuser,
+    is_unscoped,
+)
 from tenancy.models import Subscription
-from tenancy.sites import View
+from tenancy.sites import CHOICE, View
 
 
-class OrganizationAdmin(ScopedAdmin):
+class SuspendForm(ActionForm):
+    reason = forms.CharField(label=_("Reason"), max_length=500)
+
+
+class RestoreForm(ActionForm):
+    slug = forms.SlugField(
+        label=_("Another slug"),
+        max_length=63,
+        required=False,
+        help_text=_("Needed only where the former one is taken."),
+    )
+
+
+def _enter(
+    request: HttpRequest, organization: Any, data: dict[str, Any]
+) -> HttpResponseRedirect:
+    request.session[CHOICE] = str(organization.pk)
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
+def _suspend(request: HttpRequest, organization: Any, data: dict[str, Any]) -> None:
+    organization.suspend(reason=data["reason"])
+
+
+def _reactivate(request: HttpRequest, organization: Any, data: dict[str, Any]) -> None:
+    organization.reactivate()
+
+
+def _archive(request: HttpRequest, organization: Any, data: dict[str, Any]) -> None:
+    organization.archive()
+
+
+def _restore(request: HttpRequest, organization: Any, data: dict[str, Any]) -> None:
+    organization.restore(slug=data["slug"] or None)
+
+
+def _has_status(*statuses: str) -> Any:  # A function of a row.
+    return lambda organization: organization.status in statuses
+
+
+class OrganizationAdmin(ActingAdmin, ScopedAdmin):
     """The admin of organizations; actions, not the form, change their status."""
 
     list_display = ("name", "slug", "status", "created_at")
-    list_filter = ("status",)
+    list_filter = ("status", "created_at")
     search_fields = ("name", "slug")
-    readonly_fields = ("id", "status", "created_at", "updated_at")
-    actions = ("suspend", "reactivate", "archive", "restore")
-
-    @admin.action(description=_("Suspend"), permissions=["lifecycle"])
-    def suspend(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Suspend the chosen organizations."""
-        self._run(request, queryset, "suspend", reason="admin")
-
-    @admin.action(description=_("Reactivate"), permissions=["lifecycle"])
-    def reactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Reactivate the chosen organizations."""
-        self._run(request, queryset, "reactivate")
-
-    @admin.action(description=_("Archive"), permissions=["lifecycle"])
-    def archive(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Archive the chosen organizations."""
-        self._run(request, queryset, "archive")
-
-    @admin.action(description=_("Restore"), permissions=["lifecycle"])
-    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Restore the chosen organizations."""
-        self._run(request, queryset, "restore")
-
-    def has_lifecycle_permission(self, request: HttpRequest) -> bool:
-        """Let superusers change the status of organizations."""
-        return is_superuser(request) and self.has_change_permission(request)
+    ordering = ("name",)
+    date_hierarchy = "created_at"
+    readonly_fields = (
+        "id",
+        "status",
+        "billing_customer_id",
+        "created_at",
+        "updated_at",
+    )
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "logo", "status")}),
+        (_("More"), {"fields": ("metadata", "billing_customer_id")}),
+        (_("Dates"), {"fields": ("id", "created_at", "updated_at")}),
+    )
+    verb_records = frozenset({"deleted"})
+    row_actions = (
+        RowAction(
+            name="enter",
+            label=_("Work in this organization"),
+            question=_("Work in this organization until you choose another one?"),
+            run=_enter,
+            applies=_has_status("active", "suspended"),
+            takes_many=False,
+            is_for_superusers=True,
+        ),
+        RowAction(
+            name="suspend",
+            label=_("Suspend"),
+            question=_("Keep its members out until it is reactivated?"),
+            run=_suspend,
+            form=SuspendForm,
+            applies=_has_status("active"),
+            is_danger=True,
+            is_for_superusers=True,
+        ),
+        RowAction(
+            name="reactivate",
+            label=_("Reactivate"),
+            question=_("Let its members in again?"),
+            run=_reactivate,
+            applies=_has_status("suspended"),
+            is_for_superusers=True,
+        ),
+        RowAction(
+            name="archive",
+            label=_("Archive"),
+            question=_(
+                "Let nobody enter it any more? Everything of it stays, and it can be "
+                "restored."
+            ),
+            run=_archive,
+            applies=_has_status("active", "suspended"),
+            is_danger=True,
+            is_for_superusers=True,
+        ),
+        RowAction(
+            name="restore",
+            label=_("Restore"),
+            question=_("Make it active again?"),
+            run=_restore,
+            form=RestoreForm,
+            applies=_has_status("archived"),
+            is_for_superusers=True,
+        ),
+    )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what goes, and live subscriptions as what keeps it from going."""
@@ -55,27 +141,13 @@ class OrganizationAdmin(ScopedAdmin):
         )
         return deleted, count, needed, [*kept, *map(str, live.select_related("plan"))]
 
-    def _in_row_scope(
-        self, request: HttpRequest, object_id: str | None, view: View, **kwargs: Any
+    def _call_in_scope_of(
+        self, row: Any, request: HttpRequest, object_id: Any, view: View, **kwargs: Any
     ) -> Any:
         """Call the view in the organization, or unscoped where nobody can enter it."""
-        if object_id is not None and is_unscoped():
-            row = self.get_object(request, object_id)
-            if row is not None and row.status == row.Status.ARCHIVED:
-                return view(request, object_id, **kwargs)
-        return super()._in_row_scope(request, object_id, view, **kwargs)
-
-    def _run(
-        self, request: HttpRequest, queryset: QuerySet[Any], verb: str, **kwargs: Any
-    ) -> None:
-        for organization in list(queryset):
-            try:
-                getattr(organization, verb)(**kwargs)
-            except (TransitionRefused, ValidationError) as error:
-                text = " ".join(getattr(error, "messages", [str(error)]))
-                self.message_user(request, f"{organization}: {text}", messages.ERROR)
-            else:
-                self.message_user(request, _("Done: %s.") % organization)
+        if row.status == row.Status.ARCHIVED:
+            return view(request, object_id, **kwargs)
+        return super()._call_in_scope_of(row, request, object_id, view, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let those add organizations who work over all of them."""
@@ -84,3 +156,19 @@ class OrganizationAdmin(ScopedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let superusers delete organizations."""
         return is_superuser(request) and super().has_delete_permission(request, obj)
+
+
+class OrganizationSlugAdmin(ReadOnlyAdmin, SuperuserAdmin):
+    """The slugs that organizations have or had, which lead to them."""
+
+    list_display = ("slug", "organization", "created_at")
+    list_filter = (("organization", admin.EmptyFieldListFilter),)
+    list_select_related = ("organization",)
+    search_fields = ("slug",)
+    ordering = ("slug",)
+    date_hierarchy = "created_at"
+    fields = ("slug", "organization", "created_at", "updated_at")
+
+    def narrow(self, rows: QuerySet[Any], organization_id: Any) -> QuerySet[Any]:
+        """Keep the slugs of one organization."""
+        return rows.filter(organization=organization_id)

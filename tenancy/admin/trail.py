@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.contrib import admin
-from django.http import HttpRequest
-
-from tenancy.admin.base import is_superuser
+from tenancy.admin.base import ReadOnlyAdmin, SuperuserAdmin, TenantAdmin
 
 
-class SystemEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """The trail of the whole system, which superusers read and nobody changes."""
+class AuditEventAdmin(ReadOnlyAdmin, TenantAdmin):
+    """The trail of an organization, which who may see it reads."""
+
+    list_display = (
+        "occurred_at",
+        "action",
+        "actor_key",
+        "impersonator_key",
+        "target_type",
+        "target_key",
+    )
+    list_filter = ("action", "target_type", "occurred_at")
+    search_fields = ("action", "=actor_key", "=impersonator_key", "=target_key")
+    ordering = ("-occurred_at",)
+    date_hierarchy = "occurred_at"
+    fields = (
+        "occurred_at",
+        "action",
+        "actor_key",
+        "impersonator_key",
+        "ip_address",
+        "target_type",
+        "target_key",
+        "unscoped_reason",
+        "details",
+    )
+
+
+class SystemEventAdmin(ReadOnlyAdmin, SuperuserAdmin):
+    """The trail of the whole system, which superusers read."""
 
     list_display = ("occurred_at", "action", "subject_type", "subject_key", "reason")
-    list_filter = ("action",)
-    search_fields = ("=subject_key", "=actor_key")
-    readonly_fields = (
+    list_filter = ("action", "subject_type", "occurred_at")
+    search_fields = ("action", "=subject_key", "=actor_key", "=impersonator_key")
+    ordering = ("-occurred_at",)
+    date_hierarchy = "occurred_at"
+    fields = (
         "occurred_at",
         "action",
         "actor_key",
@@ -27,23 +52,3 @@ class SystemEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic i
         "subject_key",
         "details",
     )
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Show it to superusers."""
-        return is_superuser(request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let superusers read it."""
-        return is_superuser(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Let nobody write by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let nobody change what is written once."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let nobody delete what is written once."""
-        return False
