@@ -51,7 +51,6 @@ class Situation:
         choices (list): the organizations that the switcher offers.
         has_more (bool): whether there are others.
         offers_all (bool): whether it offers all of them at once.
-        impersonated (str): in whose name somebody acts; empty for nobody's.
     """
 
     organization: Any = None
@@ -60,7 +59,6 @@ class Situation:
     choices: tuple[Any, ...] = ()
     has_more: bool = False
     offers_all: bool = False
-    impersonated: str = ""
 
 
 class TenantAdminSite(admin.AdminSite):
@@ -152,16 +150,16 @@ class TenantAdminSite(admin.AdminSite):
     @method_decorator([never_cache, csrf_protect, require_POST])
     def stop_impersonating_view(self, request: HttpRequest) -> HttpResponseBase:
         """Return to the superuser's own sign-in."""
-        if not _find_impersonated(request):
+        # Only the store of tenancy.sessions knows.
+        if getattr(request.session, "impersonator_id", None) is None:
             raise Http404("Nobody acts in another's name.")
         stop_impersonating(request)
         return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
 
     def _find_situation(self, request: HttpRequest, may_enter: bool) -> Situation:
-        impersonated = _find_impersonated(request)
         active = current_scope()
         if not may_enter or active is None:
-            return Situation(impersonated=impersonated)
+            return Situation()
         organization = _find_organization(request)
         choices: tuple[Any, ...]
         if _is_superuser(request):
@@ -180,7 +178,6 @@ class TenantAdminSite(admin.AdminSite):
             choices=offered,
             has_more=len(choices) > MOST_CHOICES,
             offers_all=_is_superuser(request),
-            impersonated=impersonated,
         )
 
     def _find_next(self, request: HttpRequest) -> str:
@@ -302,12 +299,3 @@ def _list_recent(request: HttpRequest) -> list[Any]:
         viewer=request.user,
         with_organization=active.is_unscoped,
     )
-
-
-def _find_impersonated(request: HttpRequest) -> str:
-    """Return in whose name somebody acts, or an empty text."""
-    session = getattr(request, "session", None)
-    # Only the store of tenancy.sessions knows.
-    if getattr(session, "impersonator_id", None) is None:
-        return ""
-    return str(request.user)

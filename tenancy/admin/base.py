@@ -24,6 +24,7 @@ from django.db.models import (
     QuerySet,
     RestrictedError,
 )
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
@@ -35,6 +36,8 @@ from tenancy.models import AuditEvent, Membership
 from tenancy.predicates import tenant_field
 from tenancy.sites import View, render_in_scope
 from tenancy.trail import describe_events
+
+_FILLED = ("created_at", "updated_at", "ended_at", "last_active_at")
 
 
 def reaches_rows() -> bool:
@@ -133,6 +136,13 @@ class RefusingAdmin(SecretiveAdmin, admin.ModelAdmin):  # type: ignore[type-arg]
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Ask before deleting a row."""
         return self._say_refusal(request, super().delete_view, *args, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; to add a row, without those that time fills."""
+        fields = super().get_fields(request, obj)
+        if obj is not None:
+            return fields
+        return [name for name in fields if name not in _FILLED]
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what would be deleted, and what protects it."""
@@ -398,9 +408,25 @@ class TenantAdmin(ScopedAdmin):
         return (columns[0], "organization", *columns[1:])
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters, with the organization where rows are of several."""
+        """Return the filters; over all, the organization and no other one's rows.
+
+        The rows of other organizations have the same names, and cannot be told apart.
+        """
         filters = super().get_list_filter(request)
-        return ("organization", *filters) if is_unscoped() else filters
+        if not is_unscoped():
+            return filters
+        kept = [one for one in filters if not self._offers_tenant_rows(one)]
+        return ("organization", *kept)
+
+    def _offers_tenant_rows(self, item: Any) -> bool:
+        name = item[0] if isinstance(item, (list, tuple)) else item
+        if not isinstance(name, str) or LOOKUP_SEP in name:
+            return False
+        try:
+            related = self.opts.get_field(name).related_model
+        except FieldDoesNotExist:
+            return False
+        return isinstance(related, type) and tenant_field(related) is not None
 
     def get_list_select_related(self, request: HttpRequest) -> Any:
         """Return what is joined, with the organization where it is shown."""

@@ -81,6 +81,7 @@ class OrganizationAdmin(ActingAdmin, ScopedAdmin):
         (_("More"), {"fields": ("metadata", "billing_customer_id")}),
         (_("Dates"), {"fields": ("id", "created_at", "updated_at")}),
     )
+    add_fieldsets = ((None, {"fields": ("name", "slug", "logo", "metadata")}),)
     verb_records = frozenset({"deleted"})
     row_actions = (
         RowAction(
@@ -132,6 +133,11 @@ class OrganizationAdmin(ActingAdmin, ScopedAdmin):
             is_for_superusers=True,
         ),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return what is shown; to add one, what can be said of it."""
+        shown = super().get_fieldsets(request, obj)
+        return self.add_fieldsets if obj is None else shown
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what goes, and live subscriptions as what keeps it from going."""
