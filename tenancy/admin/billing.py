@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
@@ -124,7 +124,13 @@ class SubscriptionAdmin(ActingAdmin, TenantAdmin):
     """
 
     list_display = ("plan", "status", "interval", "seats", "current_period_end")
-    list_filter = ("status", "plan", "interval", "current_period_end")
+    list_filter = (
+        "status",
+        # Of other organizations' plans, even the names may tell.
+        ("plan", admin.RelatedOnlyFieldListFilter),
+        "interval",
+        "current_period_end",
+    )
     list_select_related = ("plan",)
     search_fields = ("plan__name", "plan__key", "=provider_subscription_id")
     ordering = ("-created_at",)
@@ -258,12 +264,8 @@ class PurchaseAdmin(ReadOnlyAdmin, TenantAdmin):
 def _apply(request: HttpRequest, event: Any, data: dict[str, Any]) -> None:
     try:
         event.apply()
-    except transaction.TransactionManagementError:
-        raise
-    except REFUSALS:
-        raise
     except Exception as error:
-        # Any fault of the provider's handler; it is kept with the event.
+        # Any fault of the provider's handler; the event keeps its text.
         text = _("It failed again: %s") % type(error).__name__
         raise ValidationError(text, code="failed") from error
 

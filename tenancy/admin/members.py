@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -107,10 +106,7 @@ class MembershipAdmin(ActingAdmin, TenantAdmin):
             added = Membership.objects.add(user=obj.user, role=obj.role)
             obj.pk, obj._state = added.pk, added._state
         elif "role" in form.changed_data:
-            stored = Membership.objects.get(pk=obj.pk)
-            if not stored.is_live:
-                raise ValidationError(_("The membership has ended."), code="ended")
-            stored.change_role(obj.role)
+            Membership.objects.get(pk=obj.pk).change_role(obj.role)
 
     def find_refusals(self, objs: Any) -> list[str]:
         """Return why memberships cannot be deleted: an organization keeps an owner."""

@@ -99,7 +99,7 @@ def fill(organization: Organization, *, mark: str, secrets: bool = False) -> Row
         plan = PlanFactory(name=f"{mark} plan")
         label = Label.objects.create(name=f"{mark} label")
         comment = Comment.objects.create(
-            task=task, author=membership, text=f"{mark} comment"
+            task=task, author=membership, body=f"{mark} comment"
         )
         attachment = Attachment.objects.create(
             task=task, file="none.txt", name=f"{mark}.txt"
@@ -238,10 +238,9 @@ def test_lists_of_an_owner_are_own(
 
     for model in (*site._registry, None):
         address = "/admin/" if model is None else path_of(model)
-        for query in ({}, {"q": "turbine"}):
+        for query in ({}, {"q": "turbin"}):
             shown = client.get(address, query).content.decode().lower()
-            found = shown.replace('value="turbine"', "")
-            assert "turbine" not in found and "globex" not in found, model
+            assert "turbine" not in shown and "globex" not in shown, model
 
 
 def compare(client: Client, method: str, address: str, key: str) -> tuple[Any, ...]:
