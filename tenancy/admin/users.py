@@ -91,6 +91,17 @@ def _can_be_impersonated(user: Any) -> bool:
     return user.is_active and not (user.is_staff or user.is_superuser or user.is_banned)
 
 
+_PUBLIC_LOOKUPS = {
+    "pk",
+    "id",
+    "id__exact",
+    # Of the hierarchy of dates.
+    "created_at__year",
+    "created_at__month",
+    "created_at__day",
+}
+
+
 class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """The admin of users: superusers edit all, others see their fellow members."""
 
@@ -202,9 +213,9 @@ class UserAdmin(ActingAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # gene
         return super().get_list_filter(request) if is_superuser(request) else ()
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Return whether an address may filter by a field: for others, by none."""
+        """Return whether an address may filter by a field; few, for others."""
         if request is not None and not is_superuser(request):
-            return lookup in {"pk", "id", "id__exact", "created_at__year"}
+            return lookup in _PUBLIC_LOOKUPS
         return super().lookup_allowed(lookup, value, request)
 
     def find_refusals(self, objs: Any) -> list[str]:
