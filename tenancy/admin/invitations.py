@@ -21,7 +21,7 @@ from tenancy.admin.actions import (
 from tenancy.admin.base import TenantAdmin
 from tenancy.models import Invitation, Role
 
-PAGE = "tenancy:invitation"
+PAGE = "tenancy:invitation-open"
 """The name of the page on which an invitation is answered, given its token."""
 
 

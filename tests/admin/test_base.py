@@ -122,8 +122,8 @@ def test_crafted_post_is_invalid(staff: Client, ours: Task, theirs: Task) -> Non
     """A form with a key of globex is answered like one with a key of nothing."""
     path = f"/admin/tracker/task/{ours.pk}/change/"
 
-    for field in ("project", "blocked_by"):
-        other = staff.post(path, form_of(ours, **{field: theirs.project_id}))
+    for field, key in (("project", theirs.project_id), ("blocked_by", theirs.pk)):
+        other = staff.post(path, form_of(ours, **{field: key}))
         none = staff.post(path, form_of(ours, **{field: 7340231}))
 
         assert (other.status_code, none.status_code) == (200, 200)

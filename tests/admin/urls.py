@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import View
 
 from tenancy.sites import TenantAdminSite
@@ -18,7 +18,7 @@ for model, model_admin in admin.site._registry.items():
 class HomeView(View):
     """The site, where who impersonates arrives."""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         """Tell who is signed in."""
         return HttpResponse(str(request.user))
 
@@ -26,4 +26,13 @@ class HomeView(View):
 urlpatterns = [
     path("admin/", site.urls),
     path("home/", HomeView.as_view(), name="home"),
+    path(
+        "join/",
+        include(
+            (
+                [path("<str:token>/", HomeView.as_view(), name="invitation-open")],
+                "tenancy",
+            )
+        ),
+    ),
 ]
