@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "transactions",
     ),
     ("models", "management", "migrations"),
-    ("admin", "checks", "erasure", "resolvers", "sites", "testing"),
+    ("admin", "attempts", "checks", "erasure", "resolvers", "sites", "testing"),
     (
         "apps",
         "auth",
@@ -40,6 +40,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "pytest_plugin",
         "sessions",
     ),
+    ("forms", "mail", "refusals"),
+    ("views",),
+    ("urls",),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 
