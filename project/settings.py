@@ -103,9 +103,13 @@ LOGIN_REDIRECT_URL = "tracker:project-list"
 LOGOUT_REDIRECT_URL = "tenancy:sign-in"
 
 # Mail is printed, unless EMAIL_BACKEND names another way.
-EMAIL_BACKEND = env.str(
+MAIL = env.str(
     "EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend"
 )
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": MAIL}}
+else:
+    EMAIL_BACKEND = MAIL
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="tracker@localhost")
 
 # Language and time

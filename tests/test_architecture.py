@@ -30,7 +30,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "transactions",
     ),
     ("models", "management", "migrations"),
-    ("admin", "attempts", "checks", "erasure", "resolvers", "sites", "testing"),
+    (
+        "admin",
+        "attempts",
+        "checks",
+        "erasure",
+        "mail",
+        "refusals",
+        "resolvers",
+        "sites",
+        "testing",
+    ),
     (
         "apps",
         "auth",
@@ -40,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "pytest_plugin",
         "sessions",
     ),
-    ("forms", "mail", "refusals"),
+    ("forms",),
     ("views",),
     ("urls",),
 )

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import django
 import pytest
 from django.core import mail
 from django.test import Client
@@ -79,8 +80,13 @@ def test_mail_that_fails_is_told(
     as_alice: Client, acme: Organization, settings: Settings
 ) -> None:
     """A server that cannot be reached leaves the invitation, and is told of."""
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    backend = "django.core.mail.backends.smtp.EmailBackend"
+    if django.VERSION >= (6, 1):
+        where = {"host": "127.0.0.1", "port": 1}
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": where}}
+    else:
+        settings.EMAIL_BACKEND = backend
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     data = {"email": "dora@example.com", "role": find_role(acme).pk}
 
     response = as_alice.post("/invitations/", data, follow=True)
