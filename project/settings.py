@@ -86,6 +86,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "tenancy.User"
 TENANCY_ORGANIZATION_MODEL = "tenancy.Organization"
+# Permissions by the role in the active organization, in the admin too.
+AUTHENTICATION_BACKENDS = ["tenancy.auth.OrganizationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.apps import apps
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, password_validation
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
@@ -129,6 +130,10 @@ class SignInForm(AuthenticationForm):
         return cleaned
 
 
+class AdminSignInForm(SignInForm, AdminAuthenticationForm):
+    """The same for the admin's page: ``admin.site.login_form = AdminSignInForm``."""
+
+
 class SignUpForm(forms.Form):
     """A new user, and the organization that they make unless they are invited."""
 
@@ -205,10 +210,9 @@ class SignUpForm(forms.Form):
 
     def _make_user(self, email: str = "", name: str = "") -> Any:
         model: Any = get_user_model()
-        values = {model.USERNAME_FIELD: email, model.EMAIL_FIELD: email}
-        if any(field.name == "name" for field in model._meta.get_fields()):
-            values["name"] = name
-        return model(**values)
+        fields = {field.name for field in model._meta.get_fields()}
+        names = {key: name for key in {"name"} & fields}
+        return model(**{model.USERNAME_FIELD: email, model.EMAIL_FIELD: email}, **names)
 
 
 class NewOrganizationForm(forms.Form):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.forms import BaseForm
 from django.utils.translation import gettext_lazy as _
 
 from tenancy import exceptions
 
 _WORDS: dict[type[Exception], Any] = {  # Any: lazy translations.
+    ObjectDoesNotExist: _("This was deleted meanwhile."),
     exceptions.AlreadyMember: _("This person is a member already."),
     exceptions.NotAMember: _("This person is no member any more."),
     exceptions.LastOwner: _(

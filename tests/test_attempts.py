@@ -55,3 +55,11 @@ def test_sign_in_limits_do_not_tell_case_apart() -> None:
     assert sign_in_limits(" Alice@Acme.example", "::1") == sign_in_limits(
         "alice@acme.example", "::1"
     )
+
+
+def test_attempts_without_a_cache_are_not_limited(settings: Settings) -> None:
+    """A cache that keeps nothing counts nothing, and fails nowhere."""
+    backend = "django.core.cache.backends.dummy.DummyCache"
+    settings.CACHES = {"default": {"BACKEND": backend}}
+
+    assert all(take_attempt({"a": 1}) for _ in range(3))

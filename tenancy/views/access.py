@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -114,9 +115,9 @@ class FormPageView(PageView, FormView):  # type: ignore[type-arg]  # generic in 
             messages.success(self.request, message)
         return redirect(self.get_success_url())
 
+    @abstractmethod
     def change(self, form: Any) -> str:
         """Make the change; return what to tell, "" for nothing."""
-        raise NotImplementedError
 
 
 class ChangeView(View):
@@ -135,13 +136,13 @@ class ChangeView(View):
             messages.success(request, message)
         return redirect(self.get_success_url())
 
+    @abstractmethod
     def change(self, **kwargs: Any) -> str:
         """Make the change; return what to tell."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_success_url(self) -> str:
         """Return the address of the page that shows the outcome."""
-        raise NotImplementedError
 
 
 def require_valid(form: Any) -> dict[str, Any]:

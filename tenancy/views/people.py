@@ -24,7 +24,7 @@ from tenancy.attempts import FACTOR, take_attempt
 from tenancy.forms import SignInForm, SignUpForm
 from tenancy.middleware import switch_organization
 from tenancy.models import Invitation
-from tenancy.refusals import REFUSALS, add_refusal, explain
+from tenancy.refusals import REFUSALS, explain
 from tenancy.sessions import find_ip_address
 from tenancy.views.access import FormPageView
 from tenancy.views.account import send_verification
@@ -162,7 +162,8 @@ class SignUpView(FormPageView):
         except exceptions.EmailNotVerified:
             user, organization = self.make(form, accepts=False)
         except REFUSALS as error:
-            add_refusal(form, self.rename(error))
+            # Not at a field: the organization's are none of the form's.
+            form.add_error(None, explain(error))
             return self.form_invalid(form)
         # By the backends, whose say it is: the session remembers which one.
         password = form.cleaned_data["password1"]
@@ -203,14 +204,3 @@ class SignUpView(FormPageView):
             membership = Invitation.objects.accept(token, user=user)
         self.request.session.pop(WAITING, None)
         return user, membership.organization_id
-
-    def rename(self, error: Exception) -> Exception:
-        """Return an error about the organization's name as one about its field."""
-        if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
-            return ValidationError(
-                {
-                    "organization_name" if name in ("name", "slug") else name: errors
-                    for name, errors in error.error_dict.items()
-                }
-            )
-        return error

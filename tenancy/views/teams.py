@@ -1,10 +1,9 @@
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Count
-from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -89,15 +88,11 @@ class TeamChangeView(MemberView, ChangeView):
     def change(self, **kwargs: Any) -> str:
         """Find the team, and change it."""
         self.team = get_object_or_404(Team, pk=kwargs["pk"])
-        try:
-            return self.change_team(**kwargs)
-        except ObjectDoesNotExist as error:
-            # It was deleted since it was found.
-            raise Http404("There is no such row any more.") from error
+        return self.change_team(**kwargs)
 
+    @abstractmethod
     def change_team(self, **kwargs: Any) -> str:
         """Change the team; return what to tell."""
-        raise NotImplementedError
 
     def get_success_url(self) -> str:
         """Show the team."""

@@ -27,6 +27,7 @@ def _site(settings: Settings, tmp_path: Path) -> None:
     settings.LOGIN_URL = demo.LOGIN_URL
     settings.LOGIN_REDIRECT_URL = demo.LOGIN_REDIRECT_URL
     settings.LOGOUT_REDIRECT_URL = demo.LOGOUT_REDIRECT_URL
+    settings.AUTHENTICATION_BACKENDS = demo.AUTHENTICATION_BACKENDS
     settings.AUTH_PASSWORD_VALIDATORS = demo.AUTH_PASSWORD_VALIDATORS
     cache.clear()
     settings.MIDDLEWARE = [

@@ -8,6 +8,7 @@ from typing import Any
 import django
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -43,16 +44,23 @@ def open_link(client: Client, token: str) -> Any:
 # Those who invite
 
 
-@pytest.mark.django_db(transaction=True)
-def test_invitation_by_mail_is_sent(as_alice: Client, acme: Organization) -> None:
+def test_invitation_by_mail_is_sent(
+    as_alice: Client,
+    acme: Organization,
+    django_capture_on_commit_callbacks: Any,  # A context manager.
+) -> None:
     """The mail has a text and a page, and both hold the link, which works."""
     data = {"email": "Dora@Example.com", "role": find_role(acme).pk}
 
-    response = as_alice.post("/invitations/", data)
+    with django_capture_on_commit_callbacks(execute=True):
+        response = as_alice.post("/invitations/", data)
 
     (message,) = mail.outbox
+    assert isinstance(message, EmailMultiAlternatives)
     (page, kind) = message.alternatives[0]
-    (link,) = set(re.findall(r"http://testserver(/invitations/\S+/)", message.body))
+    (link,) = set(
+        re.findall(r"http://testserver(/invitations/\S+/)", str(message.body))
+    )
     assert response.headers["Location"] == "/invitations/"
     assert (message.to, message.subject) == (
         ["dora@example.com"],
@@ -149,15 +157,21 @@ def test_refused_invitation_is_told_in_form(
     assert "Enter a valid email address." in malformed.content.decode()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_renewal_sends_another_link(as_alice: Client, acme: Organization) -> None:
+def test_renewal_sends_another_link(
+    as_alice: Client,
+    acme: Organization,
+    django_capture_on_commit_callbacks: Any,  # A context manager.
+) -> None:
     """The renewed link works, and the former one is unknown."""
     token = invite(acme, "dora@example.com")
     key = find_invitation(acme).pk
 
-    response = as_alice.post(f"/invitations/{key}/renew/", follow=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        response = as_alice.post(f"/invitations/{key}/renew/", follow=True)
 
-    (link,) = re.findall(r"http://testserver(/invitations/\S+/)", mail.outbox[0].body)
+    (link,) = re.findall(
+        r"http://testserver(/invitations/\S+/)", str(mail.outbox[0].body)
+    )
     assert "was sent again" in response.content.decode()
     assert open_link(Client(), token).status_code == 404
     assert Client().get(link, follow=True).status_code == 200

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db.models.signals import pre_save
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 import tenancy
@@ -40,12 +42,14 @@ def count_users() -> int:
 # Sign-up
 
 
-@pytest.mark.django_db(transaction=True)
-def test_sign_up_makes_user_and_organization() -> None:
+def test_sign_up_makes_user_and_organization(
+    django_capture_on_commit_callbacks: Any,  # A context manager.
+) -> None:
     """Dora is signed in, owns Initech, and has a mail to verify her address."""
     client = Client()
 
-    page = sign_up(client).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        page = sign_up(client).content.decode()
 
     dora = User.objects.get(email="dora@example.com")
     assert "Welcome, Dora." in page and "Initech" in page
@@ -122,6 +126,7 @@ def test_sign_up_after_invitation_was_revoked_asks_for_organization(
         ),
         ({"organization_name": " "}, "This field is required."),
         ({"name": ""}, "This field is required."),
+        ({"password1": "", "password2": ""}, "This field is required."),
     ],
 )
 def test_refused_sign_up_makes_nothing(
@@ -146,6 +151,39 @@ def test_organization_that_cannot_be_made_leaves_no_user(settings: Settings) -> 
 
     assert "as many organizations as you may be" in response.content.decode()
     assert count_users() == 0
+
+
+def test_address_that_is_taken_meanwhile_is_told() -> None:
+    """Somebody who takes the address after the look is met by the database."""
+
+    def take(instance: User, **kwargs: Any) -> None:
+        User.objects.bulk_create([User(email=instance.email, password="!")])
+
+    pre_save.connect(take, sender=User)
+    try:
+        response = sign_up(Client())
+    finally:
+        pre_save.disconnect(take, sender=User)
+
+    assert "A user with that e-mail address exists." in response.content.decode()
+
+
+def test_verified_newcomer_gets_no_mail(
+    django_capture_on_commit_callbacks: Any,  # A context manager.
+) -> None:
+    """A project that verifies addresses by a way of its own is left to it."""
+
+    def verify(instance: User, **kwargs: Any) -> None:
+        instance.email_verified_at = timezone.now()
+
+    pre_save.connect(verify, sender=User)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            sign_up(Client())
+    finally:
+        pre_save.disconnect(verify, sender=User)
+
+    assert mail.outbox == []
 
 
 def test_sign_up_is_limited_by_ip_address(settings: Settings) -> None:
