@@ -211,7 +211,7 @@ class SignUpForm(forms.Form):
     def _make_user(self, email: str = "", name: str = "") -> Any:
         model: Any = get_user_model()
         fields = {field.name for field in model._meta.get_fields()}
-        names = {key: name for key in {"name"} & fields}
+        names = dict.fromkeys({"name"} & fields, name)
         return model(**{model.USERNAME_FIELD: email, model.EMAIL_FIELD: email}, **names)
 
 
