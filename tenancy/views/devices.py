@@ -16,6 +16,25 @@ from tenancy.origin import refuse_impersonator
 from tenancy.sessions import SessionStore
 from tenancy.views.access import ChangeView, PageView, SignedInView
 
+# The first that is found: most browsers name others, too.
+BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "Linux")
+
+
+def name_browser(user_agent: str) -> str:
+    """Return what people call a browser, or what it calls itself."""
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "")
+    system = next((name for name in SYSTEMS if name in user_agent), "")
+    if not browser or not system:
+        return user_agent or _("unknown browser")
+    return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+
 
 class DeviceView(SignedInView):
     """A view over the user's own sessions."""
@@ -48,9 +67,10 @@ class DeviceListView(DeviceView, PageView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the devices, and which of them is this one."""
         current = Session.objects.with_key(self.request.session.session_key).first()
-        return super().get_context_data(
-            devices=self.list_devices(), current=current, **kwargs
-        )
+        devices = [
+            (device, name_browser(device.user_agent)) for device in self.list_devices()
+        ]
+        return super().get_context_data(devices=devices, current=current, **kwargs)
 
 
 class DeviceEndView(DeviceView, ChangeView):

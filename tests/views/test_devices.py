@@ -5,6 +5,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tenancy.models import Organization, Session, User
+from tenancy.views.devices import name_browser
 from tests.views.conftest import sign_in
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +23,21 @@ def test_list_shows_own_devices_only(
 
     assert page.count("this device") == 1 and page.count("last seen") == 1
     assert "Bob" not in page
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux) Chrome/1 Safari/1", "Chrome on Linux"),
+        ("Mozilla/5.0 (Windows NT) Chrome/1 Safari/1 Edg/1", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone) Version/1 Safari/1", "Safari on iPhone"),
+        ("curl/8.0", "curl/8.0"),
+        ("", "unknown browser"),
+    ],
+)
+def test_browser_is_called_what_people_call_it(user_agent: str, name: str) -> None:
+    """A browser that is not known is shown by its own words."""
+    assert name_browser(user_agent) == name
 
 
 def test_other_device_is_ended(alice: User, acme: Organization) -> None:
