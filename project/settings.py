@@ -48,6 +48,8 @@ ASGI_APPLICATION = "project.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before those of the apps: the base template of the app's pages is the demo's.
+        "DIRS": [BASE_DIR / "project" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -84,6 +86,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "tenancy.User"
 TENANCY_ORGANIZATION_MODEL = "tenancy.Organization"
+# Permissions by the role in the active organization, in the admin too.
+AUTHENTICATION_BACKENDS = ["tenancy.auth.OrganizationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -96,9 +100,19 @@ AUTH_PASSWORD_VALIDATORS = [
 # The list of a user's devices, their active organization, and impersonation.
 SESSION_ENGINE = "tenancy.sessions"
 SESSION_COOKIE_AGE = 7 * 24 * 3600
-LOGIN_URL = "tracker:sign-in"
+LOGIN_URL = "tenancy:sign-in"
 LOGIN_REDIRECT_URL = "tracker:project-list"
-LOGOUT_REDIRECT_URL = "tracker:sign-in"
+LOGOUT_REDIRECT_URL = "tenancy:sign-in"
+
+# Mail is printed, unless EMAIL_BACKEND names another way.
+MAIL = env.str(
+    "EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend"
+)
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": MAIL}}
+else:
+    EMAIL_BACKEND = MAIL
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="tracker@localhost")
 
 # Language and time
 

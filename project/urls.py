@@ -12,4 +12,5 @@ urlpatterns = [
     # For the admin, whose pages name no icon.
     path("favicon.ico", RedirectView.as_view(url="/static/tracker/icon.svg")),
     path("", include("project.tracker.urls")),
+    path("", include("tenancy.urls")),
 ]

@@ -288,3 +288,29 @@ def choice_url() -> str | None:
     """
     url: str | None = getattr(settings, "TENANCY_CHOICE_URL", None)
     return url
+
+
+# Pages
+
+
+def sign_in_attempts() -> int:
+    """Return TENANCY_SIGN_IN_ATTEMPTS, how many failed sign-ins are let pass.
+
+    From one IP address for one e-mail address, in one period; five
+    times as many for an e-mail address from anywhere, and from an IP address for any.
+    Type: int. Default: 10. They are counted in the cache "default", which is to
+    increment atomically, as Redis and Memcached do.
+    """
+    attempts: int = getattr(settings, "TENANCY_SIGN_IN_ATTEMPTS", 10)
+    return attempts
+
+
+def sign_in_period() -> timedelta:
+    """Return TENANCY_SIGN_IN_PERIOD, after which failed sign-ins are forgotten.
+
+    Type: timedelta. Default: 15 minutes.
+    """
+    period: timedelta = getattr(
+        settings, "TENANCY_SIGN_IN_PERIOD", timedelta(minutes=15)
+    )
+    return period

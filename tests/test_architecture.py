@@ -30,7 +30,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "transactions",
     ),
     ("models", "management", "migrations"),
-    ("checks", "erasure", "resolvers", "testing", "trail"),
+    (
+        "attempts",
+        "checks",
+        "erasure",
+        "mail",
+        "refusals",
+        "resolvers",
+        "testing",
+        "trail",
+    ),
     (
         "apps",
         "auth",
@@ -45,6 +54,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("access", "context_processors", "decorators", "templatetags"),
     # It signs people in and out, and switches: it stands on the edges.
     ("admin", "sites"),
+    ("forms",),
+    ("views",),
+    ("urls",),
 )
 HEIGHTS = {name: height for height, names in enumerate(FLOORS) for name in names}
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
@@ -17,16 +16,6 @@ def list_members() -> QuerySet[Membership]:
     """Return the live members of the scope's organization, with their users."""
     members: QuerySet[Membership] = Membership.objects.live()
     return members.select_related("user").order_by("user__name", "user__email")
-
-
-class SignInForm(AuthenticationForm):
-    """Address and password."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["username"].widget = forms.EmailInput(
-            attrs={"autocomplete": "email", "autofocus": True}
-        )
 
 
 class ProjectForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only

@@ -9,14 +9,8 @@ app_name = "tracker"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="tracker:project-list")),
+    # Stands before that of tenancy.urls, and knows the people of the demo.
     path("sign-in/", people.SignInView.as_view(), name="sign-in"),
-    path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
-    path(
-        "organizations/",
-        people.OrganizationListView.as_view(),
-        name="organization-list",
-    ),
-    path("organizations/switch/", people.SwitchView.as_view(), name="switch"),
     path("projects/", projects.ProjectListView.as_view(), name="project-list"),
     path("projects/new/", projects.ProjectCreateView.as_view(), name="project-create"),
     path(

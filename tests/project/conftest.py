@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
 import tenancy
+from project import settings as demo
 from project.tracker.models import Attachment, Label, Project, Task
 from tenancy.models import Organization, User
 
@@ -21,6 +23,13 @@ collect_ignore = [] if shutil.which("chromedriver") else ["test_browser.py"]
 def _site(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
     settings.SESSION_ENGINE = "tenancy.sessions"
+    settings.TEMPLATES = demo.TEMPLATES
+    settings.LOGIN_URL = demo.LOGIN_URL
+    settings.LOGIN_REDIRECT_URL = demo.LOGIN_REDIRECT_URL
+    settings.LOGOUT_REDIRECT_URL = demo.LOGOUT_REDIRECT_URL
+    settings.AUTHENTICATION_BACKENDS = demo.AUTHENTICATION_BACKENDS
+    settings.AUTH_PASSWORD_VALIDATORS = demo.AUTH_PASSWORD_VALIDATORS
+    cache.clear()
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "tenancy.middleware.TenancyMiddleware",

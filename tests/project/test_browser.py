@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.core.management import call_command
 from pytest_django.live_server_helper import LiveServer
 from selenium import webdriver
@@ -47,15 +49,14 @@ def server(_site: None) -> Iterator[LiveServer]:
 
 
 @pytest.fixture
-def sign_in(server: LiveServer) -> Iterator[Callable[[str], WebDriver]]:
-    """Open a browser of its own and sign somebody of the demo in, by the page."""
+def open_browser() -> Iterator[Callable[[], WebDriver]]:
+    """Open browsers, each with cookies of its own."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.skip("Needs a browser: chromium and chromium-driver")
-    call_command("seed_demo", tasks=60, stdout=StringIO())
     opened: list[WebDriver] = []
 
-    def open_as(name: str) -> WebDriver:
+    def open_one() -> WebDriver:
         options = webdriver.ChromeOptions()
         options.binary_location = str(program)
         for flag in FLAGS:
@@ -63,15 +64,34 @@ def sign_in(server: LiveServer) -> Iterator[Callable[[str], WebDriver]]:
         service = webdriver.ChromeService(executable_path=str(driver))
         browser = webdriver.Chrome(options=options, service=service)
         opened.append(browser)
+        return browser
+
+    yield open_one
+    for browser in opened:
+        browser.quit()
+
+
+@pytest.fixture
+def sign_in(
+    server: LiveServer, open_browser: Callable[[], WebDriver]
+) -> Callable[[str], WebDriver]:
+    """Open a browser of its own and sign somebody of the demo in, by the page."""
+    call_command("seed_demo", tasks=60, stdout=StringIO())
+
+    def open_as(name: str) -> WebDriver:
+        browser = open_browser()
         browser.get(f"{server.url}/sign-in/")
         label = f"button[aria-label='Sign in as {name}']"
         browser.find_element(By.CSS_SELECTOR, label).click()
-        WebDriverWait(browser, SECONDS).until(url_matches("/(projects|organizations)/"))
+        wait_for(browser, "/(projects|organizations)/")
         return browser
 
-    yield open_as
-    for browser in opened:
-        browser.quit()
+    return open_as
+
+
+def wait_for(browser: WebDriver, pattern: str) -> None:
+    """Wait until the address matches."""
+    WebDriverWait(browser, SECONDS).until(url_matches(pattern))
 
 
 def read(browser: WebDriver, address: str) -> str:
@@ -141,3 +161,88 @@ def test_pages_load_nothing_that_fails(
 
         assert alice.execute_script(width) <= 0, path
         assert alice.get_log("browser") == [], path
+
+
+def fill(browser: WebDriver, **values: str) -> None:
+    """Fill the page's form in, and send it."""
+    for name, value in values.items():
+        browser.find_element(By.NAME, name).send_keys(value)
+    browser.find_element(By.CSS_SELECTOR, "main button.primary").click()
+
+
+def test_newcomer_signs_up_and_invites(
+    server: LiveServer, open_browser: Callable[[], WebDriver]
+) -> None:
+    """Dora signs up and invites; Erik accepts, and sees the tracker of both."""
+    dora, erik = open_browser(), open_browser()
+    password = {"password1": "correct horse", "password2": "correct horse"}
+    dora.get(f"{server.url}/sign-in/")
+    dora.find_element(By.LINK_TEXT, "Sign up").click()
+    fill(
+        dora,
+        name="Dora",
+        email="dora@initech.example",
+        organization_name="Initech",
+        **password,
+    )
+    wait_for(dora, "/projects/")
+
+    dora.get(f"{server.url}/invitations/")
+    fill(dora, email="erik@initech.example")
+    WebDriverWait(dora, SECONDS).until(
+        presence_of_element_located((By.CSS_SELECTOR, "[role='status']"))
+    )
+    message = next(sent for sent in mail.outbox if sent.to == ["erik@initech.example"])
+    (link,) = re.findall(r"http://\S+/invitations/\S+", str(message.body))
+    erik.get(link)
+    invitation = erik.page_source
+    erik.find_element(By.LINK_TEXT, "Sign up to accept").click()
+    fill(erik, name="Erik", email="erik@initech.example", **password)
+    wait_for(erik, "/projects/")
+
+    assert "Join Initech" in invitation and "Dora" in invitation
+    assert "Initech" in erik.page_source
+    assert "Erik" in read(dora, f"{server.url}/members/")
+
+
+def test_pages_of_app_fit_telephones(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """None of them overflows or has an error, and each heading is the first."""
+    alice: Any = sign_in("Alice Archer")  # Any: get_log() is Chrome's own.
+    alice.set_window_size(390, 844)
+    width = "return document.documentElement.scrollWidth - window.innerWidth"
+    for path in (
+        "members",
+        "teams",
+        "teams/new",
+        "invitations",
+        "organization",
+        "organization/danger",
+        "organizations",
+        "devices",
+        "account",
+        "account/password",
+    ):
+        alice.get(f"{server.url}/{path}/")
+
+        assert alice.execute_script(width) <= 0, path
+        assert alice.get_log("browser") == [], path
+        assert len(alice.find_elements(By.TAG_NAME, "h1")) == 1, path
+
+
+def test_device_is_signed_out_from_another(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """Alice ends her other browser's session, which is then asked to sign in."""
+    here, there = sign_in("Alice Archer"), sign_in("Alice Archer")
+
+    here.get(f"{server.url}/devices/")
+    here.find_element(By.XPATH, "//main//button[contains(., 'every other')]").click()
+    WebDriverWait(here, SECONDS).until(
+        presence_of_element_located((By.CSS_SELECTOR, "[role='status']"))
+    )
+    there.get(f"{server.url}/tasks/")
+
+    assert "/sign-in/" in there.current_url
+    assert "Devices" in read(here, f"{server.url}/devices/")

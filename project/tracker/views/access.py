@@ -27,8 +27,8 @@ class MemberView(View):
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path(), reverse(SIGN_IN))
         if getattr(request, "organization", None) is None:
-            return redirect("tracker:organization-list")
+            return redirect("tenancy:organization-list")
         return super().dispatch(request, *args, **kwargs)
 
 
-SIGN_IN = "tracker:sign-in"
+SIGN_IN = "tenancy:sign-in"

@@ -1,0 +1,128 @@
+"""The addresses of the pages: path("", include("tenancy.urls"))."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from tenancy.views import (
+    account,
+    devices,
+    invitations,
+    members,
+    organizations,
+    people,
+    teams,
+)
+
+app_name = "tenancy"
+
+urlpatterns = [
+    path("sign-up/", people.SignUpView.as_view(), name="sign-up"),
+    path("sign-in/", people.SignInView.as_view(), name="sign-in"),
+    path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
+    path("account/", account.AccountView.as_view(), name="account"),
+    path("account/password/", account.PasswordView.as_view(), name="password"),
+    path("account/email/", account.VerificationView.as_view(), name="email-verify"),
+    path(
+        "account/email/send/",
+        account.VerificationSendView.as_view(),
+        name="email-send",
+    ),
+    path(
+        "account/email/<str:token>/",
+        account.VerificationOpenView.as_view(),
+        name="email-open",
+    ),
+    path("devices/", devices.DeviceListView.as_view(), name="device-list"),
+    path(
+        "devices/end-others/",
+        devices.DeviceEndOthersView.as_view(),
+        name="device-end-others",
+    ),
+    path("devices/<uuid:pk>/end/", devices.DeviceEndView.as_view(), name="device-end"),
+    path(
+        "organizations/",
+        organizations.OrganizationListView.as_view(),
+        name="organization-list",
+    ),
+    path(
+        "organizations/new/",
+        organizations.OrganizationCreateView.as_view(),
+        name="organization-create",
+    ),
+    path("organizations/switch/", organizations.SwitchView.as_view(), name="switch"),
+    path(
+        "organization/",
+        organizations.SettingsView.as_view(),
+        name="organization-settings",
+    ),
+    path(
+        "organization/danger/", organizations.DangerView.as_view(), name="danger-zone"
+    ),
+    path(
+        "organization/transfer/",
+        organizations.TransferView.as_view(http_method_names=["post"]),
+        name="organization-transfer",
+    ),
+    path(
+        "organization/archive/",
+        organizations.ArchiveView.as_view(),
+        name="organization-archive",
+    ),
+    path("members/", members.MemberListView.as_view(), name="member-list"),
+    path("members/leave/", members.LeaveView.as_view(), name="leave"),
+    path("members/<uuid:pk>/role/", members.RoleView.as_view(), name="member-role"),
+    path(
+        "members/<uuid:pk>/remove/", members.RemoveView.as_view(), name="member-remove"
+    ),
+    path("teams/", teams.TeamListView.as_view(), name="team-list"),
+    path("teams/new/", teams.TeamCreateView.as_view(), name="team-create"),
+    path("teams/<uuid:pk>/", teams.TeamDetailView.as_view(), name="team-detail"),
+    path("teams/<uuid:pk>/delete/", teams.TeamDeleteView.as_view(), name="team-delete"),
+    path(
+        "teams/<uuid:pk>/members/",
+        teams.TeamMemberAddView.as_view(),
+        name="team-member-add",
+    ),
+    path(
+        "teams/<uuid:pk>/members/<uuid:member>/remove/",
+        teams.TeamMemberRemoveView.as_view(),
+        name="team-member-remove",
+    ),
+    path(
+        "invitations/",
+        invitations.InvitationListView.as_view(),
+        name="invitation-list",
+    ),
+    path(
+        "invitations/link/",
+        invitations.LinkCreateView.as_view(),
+        name="invitation-link",
+    ),
+    path(
+        "invitations/answer/",
+        invitations.AnswerView.as_view(),
+        name="invitation-answer",
+    ),
+    path(
+        "invitations/declined/",
+        invitations.DeclinedView.as_view(),
+        name="invitation-declined",
+    ),
+    path(
+        "invitations/<uuid:pk>/renew/",
+        invitations.RenewView.as_view(),
+        name="invitation-renew",
+    ),
+    path(
+        "invitations/<uuid:pk>/revoke/",
+        invitations.RevokeView.as_view(),
+        name="invitation-revoke",
+    ),
+    # After those that are words: no token is one of them.
+    path(
+        "invitations/<str:token>/",
+        invitations.OpenView.as_view(),
+        name="invitation-open",
+    ),
+]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, resolve_url
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from tenancy import conf
+from tenancy.context import scope
+from tenancy.forms import (
+    DeleteOrganizationForm,
+    NewOrganizationForm,
+    OrganizationForm,
+    TransferForm,
+    name_user,
+)
+from tenancy.middleware import switch_organization
+from tenancy.models import Membership
+from tenancy.origin import refuse_impersonator
+from tenancy.views.access import (
+    ChangeView,
+    FormPageView,
+    MemberView,
+    PageView,
+    SignedInView,
+    change_organization,
+)
+
+
+def list_organizations(user: Any) -> list[Any]:
+    """Return the user's active organizations, which the user's own scope has."""
+    organizations: Any = apps.get_model(conf.organization_model())
+    with scope(user=user):
+        return list(organizations._default_manager.filter(status="active"))
+
+
+# Of each user
+
+
+class OrganizationListView(SignedInView, PageView):
+    """The user's organizations, to choose one or make another."""
+
+    template_name = "tenancy/organization_list.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the organizations."""
+        organizations = list_organizations(self.request.user)
+        return super().get_context_data(organizations=organizations, **kwargs)
+
+
+class SwitchView(SignedInView):
+    """Switches to another organization of the user's, by POST."""
+
+    http_method_names = ["post"]
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Choose the organization of the next requests."""
+        membership = switch_organization(request, request.POST.get("organization"))
+        words = _("You are in %(organization)s now.")
+        organization = {"organization": membership.organization}
+        messages.success(request, words % organization)
+        return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+class OrganizationCreateView(SignedInView, FormPageView):
+    """The form of another organization."""
+
+    form_class = NewOrganizationForm
+    title = gettext_lazy("New organization")
+    submit = gettext_lazy("Create organization")
+
+    def change(self, form: Any) -> str:
+        """Make the organization, and go there."""
+        organizations: Any = apps.get_model(conf.organization_model())
+        made = organizations._default_manager.create_with_owner(
+            name=form.cleaned_data["name"], owner=self.request.user
+        )
+        switch_organization(self.request, made.pk)
+        return _("You are in %(organization)s now.") % {"organization": made}
+
+    def get_success_url(self) -> str:
+        """Go to work."""
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+# Of the one that is active
+
+
+class SettingsView(MemberView, FormPageView):
+    """The organization's name, slug and logo."""
+
+    template_name = "tenancy/organization_settings.html"
+    form_class = OrganizationForm
+
+    def find_refusal(self) -> HttpResponseBase | None:
+        """Refuse who may not change the organization, of whichever model."""
+        refusal = super().find_refusal()
+        if refusal is None and not self.request.membership.has_perm(
+            change_organization()
+        ):
+            raise PermissionDenied("The role does not grant the permission.")
+        return refusal
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add the organization, read anew: a form writes into its instance."""
+        organization = self.request.organization
+        rows = type(organization)._default_manager
+        instance = get_object_or_404(rows, pk=organization.pk)
+        return {**super().get_form_kwargs(), "instance": instance}
+
+    def change(self, form: Any) -> str:
+        """Save what the form shows, and nothing that somebody else changed."""
+        form.instance.save(update_fields=[*form.Meta.fields, "updated_at"])
+        return _("The organization is saved.")
+
+    def get_success_url(self) -> str:
+        """Show the form again."""
+        return reverse("tenancy:organization-settings")
+
+
+class DangerView(MemberView, FormPageView):
+    """What an owner does once: transfer, archive, delete."""
+
+    is_for_owners = True
+    template_name = "tenancy/danger_zone.html"
+    form_class: Any = DeleteOrganizationForm
+    form_name = "delete_form"
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add the slug that is to be typed."""
+        expected = self.request.organization.slug
+        return {**super().get_form_kwargs(), "expected": expected}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add both forms."""
+        context = super().get_context_data(**kwargs)
+        forms = {
+            "delete_form": DeleteOrganizationForm(
+                expected=self.request.organization.slug
+            ),
+            "transfer_form": TransferForm(membership=self.request.membership),
+        }
+        return context | forms | {self.form_name: context["form"]}
+
+    def change(self, form: Any) -> str:
+        """Delete the organization, with everything of its own."""
+        refuse_impersonator("The organization")
+        organization = self.request.organization
+        name = str(organization)
+        rows = type(organization)._default_manager
+        get_object_or_404(rows, pk=organization.pk).delete()
+        return _("%(organization)s is deleted.") % {"organization": name}
+
+    def get_success_url(self) -> str:
+        """Show the other organizations."""
+        return reverse("tenancy:organization-list")
+
+
+class TransferView(DangerView):
+    """Makes another member the owner."""
+
+    form_class = TransferForm
+    form_name = "transfer_form"
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add who hands over, and is none of the choices."""
+        kwargs = super().get_form_kwargs()
+        del kwargs["expected"]
+        return {**kwargs, "membership": self.request.membership}
+
+    def change(self, form: Any) -> str:
+        """Hand over."""
+        own = get_object_or_404(Membership, pk=self.request.membership.pk)
+        to = form.cleaned_data["to"]
+        own.transfer_ownership(to=to)
+        return _("%(name)s owns the organization now.") % {"name": name_user(to.user)}
+
+    def get_success_url(self) -> str:
+        """Show who is what now."""
+        return reverse("tenancy:member-list")
+
+
+class ArchiveView(MemberView, ChangeView):
+    """Archives the organization: nobody enters it, and everything of it stays."""
+
+    is_for_owners = True
+    is_archived = False
+
+    def change(self, **kwargs: Any) -> str:
+        """Archive it."""
+        refuse_impersonator("The organization")
+        organization = self.request.organization
+        rows = type(organization)._default_manager
+        get_object_or_404(rows, pk=organization.pk).archive()
+        self.is_archived = True
+        return _("%(organization)s is archived.") % {"organization": organization}
+
+    def get_success_url(self) -> str:
+        """Show the other organizations; the page where that failed."""
+        page = "organization-list" if self.is_archived else "danger-zone"
+        return reverse(f"tenancy:{page}")

@@ -1,0 +1,168 @@
+"""Each address of the pages, asked for with the keys of globex and with random ones."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import URLPattern, reverse
+
+import tenancy
+from tenancy.models import Invitation, Organization, Session, Team, User
+from tenancy.urls import urlpatterns
+from tests.views.conftest import invite, membership_of
+
+pytestmark = pytest.mark.django_db
+
+WITH_KEYS = {
+    "device-end": ("session",),
+    "member-role": ("membership",),
+    "member-remove": ("membership",),
+    "team-detail": ("team",),
+    "team-delete": ("team",),
+    "team-member-add": ("team",),
+    "team-member-remove": ("team", "membership"),
+    "invitation-renew": ("invitation",),
+    "invitation-revoke": ("invitation",),
+}
+"""The addresses that name rows, and of which model, in the order of the arguments."""
+
+WITH_TOKENS = {"email-open", "invitation-open"}
+"""The addresses that name a secret, which is nobody's until it is answered."""
+
+FOR_ALL = {
+    "sign-up",
+    "sign-in",
+    "sign-out",
+    "invitation-answer",
+    "invitation-declined",
+}
+"""The addresses for whoever is not signed in."""
+
+
+def list_patterns() -> dict[str, URLPattern]:
+    """Return each pattern of the app, by its name."""
+    return {str(pattern.name): pattern for pattern in urlpatterns}
+
+
+@pytest.fixture
+def keys(globex: Organization, bob: User, as_bob: Client) -> dict[str, Any]:
+    """The keys of rows of globex, by model."""
+    invite(globex, "dan@example.com")
+    with tenancy.scope(globex):
+        team = Team.objects.create_team(name="Turbines")
+        membership = membership_of(globex, bob)
+        team.add(membership)
+        invitation = Invitation.objects.get()
+    return {
+        "session": Session.objects.for_user(bob).get().pk,
+        "membership": membership.pk,
+        "team": team.pk,
+        "invitation": invitation.pk,
+    }
+
+
+def ask(client: Client, method: str, path: str, data: dict[str, Any]) -> Any:
+    """Return all that can be seen of an answer, and how many queries it took."""
+    with CaptureQueriesContext(connection) as queries:
+        response = getattr(client, method)(path, data)
+    headers = {
+        name: value for name, value in response.headers.items() if name != "Expires"
+    }
+    return response.status_code, response.content, headers, len(queries)
+
+
+def test_every_address_is_visited() -> None:
+    """A new address that names a row is put into WITH_KEYS, or this fails."""
+    named = {
+        name for name, pattern in list_patterns().items() if "<" in str(pattern.pattern)
+    }
+
+    assert named == WITH_KEYS.keys() | WITH_TOKENS
+    assert len(list_patterns()) == len(urlpatterns)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_keys_of_others_are_keys_of_nothing(
+    method: str, as_alice: Client, keys: dict[str, Any]
+) -> None:
+    """Globex's key and a random one: the same answer, and as many queries."""
+    data = {"role": keys["membership"], "member": keys["membership"]}
+    for name, models in WITH_KEYS.items():
+        arguments = list_patterns()[name].pattern.converters
+        theirs = [keys[model] for model in models]
+
+        answers = []
+        for chosen in (theirs, [uuid.uuid4() for _ in theirs]):
+            kwargs = dict(zip(arguments, chosen, strict=True))
+            path = reverse(f"tenancy:{name}", kwargs=kwargs)
+            answers.append(ask(as_alice, method, path, data))
+
+        assert answers[0][0] in (404, 405), name
+        assert answers[0] == answers[1], name
+
+
+def test_key_of_other_member_is_refused_within_own_team(
+    as_alice: Client, acme: Organization, keys: dict[str, Any]
+) -> None:
+    """The second key of an address is looked for in the scope, too."""
+    with tenancy.scope(acme):
+        team = Team.objects.create_team(name="Pilots")
+
+    answers = [
+        ask(as_alice, "post", f"/teams/{team.pk}/members/{key}/remove/", {})
+        for key in (keys["membership"], uuid.uuid4())
+    ]
+
+    assert answers[0][0] == 404 and answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_every_address_asks_strangers_to_sign_in(
+    method: str, keys: dict[str, Any]
+) -> None:
+    """Whoever is not signed in is led to the sign-in page, whatever the key."""
+    for name, pattern in list_patterns().items():
+        if name in FOR_ALL | WITH_TOKENS:
+            continue
+        models = WITH_KEYS.get(name, ())
+        kwargs = dict(
+            zip(pattern.pattern.converters, map(keys.get, models), strict=True)
+        )
+        path = reverse(f"tenancy:{name}", kwargs=kwargs)
+
+        response = getattr(Client(), method)(path)
+
+        assert response.status_code == 302, name
+        assert response.headers["Location"].startswith("/sign-in/?next=/"), name
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_no_address_fails_or_tells_of_others(
+    method: str, as_alice: Client, carol: User, keys: dict[str, Any]
+) -> None:
+    """Visited by alice with nothing filled in, no page fails or shows globex's."""
+    for name, pattern in list_patterns().items():
+        # One that signs out, leaves or archives ends the round.
+        if name in ("sign-out", "organization-archive", "device-end-others"):
+            continue
+        models = WITH_KEYS.get(name, ("token",) if name in WITH_TOKENS else ())
+        values = [keys.get(model, "made-up") for model in models]
+        kwargs = dict(zip(pattern.pattern.converters, values, strict=True))
+        cache.clear()
+
+        response = getattr(as_alice, method)(reverse(f"tenancy:{name}", kwargs=kwargs))
+
+        assert response.status_code in (200, 302, 404, 405), name
+        content = response.content.decode()
+        for word in ("Globex", "bob@", "Turbines", "dan@"):
+            assert word not in content, name
+        if response.status_code == 200:
+            assert "no-store" in response.headers["Cache-Control"] or name in (
+                "invitation-declined",
+            ), name
