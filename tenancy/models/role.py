@@ -108,12 +108,14 @@ class RoleManager(TenantManager["Role"]):
         Raises:
             ValueError: there is no built-in role of that key.
             OrganizationNotActive: the organization was deleted.
+            CrossOrganization: it is another one than the scope's.
         """
         built_in = Role.BuiltIn(key)
         rows = self.filter(organization=organization_id, key=built_in.value)
         role = rows.first()
         if role is not None:
             return role
+        require_own(self.model(organization_id=organization_id))
         _require_stored(organization_id, self.db)
         role, _created = self.get_or_create(
             organization_id=organization_id,
