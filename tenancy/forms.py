@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 from tenancy import conf
 from tenancy.attempts import return_attempt, sign_in_limits, take_attempt
 from tenancy.models import Membership, Role, Team
+from tenancy.provenance import OrganizationFormMixin
 from tenancy.refusals import add_refusal
 from tenancy.sessions import find_ip_address
 
@@ -270,7 +271,7 @@ class TransferForm(forms.Form):
         field.queryset = list_members().exclude(pk=membership.pk)
 
 
-class TeamForm(forms.Form):
+class TeamForm(OrganizationFormMixin):
     """A team's name, and what it is for."""
 
     name = forms.CharField(label=_("Name"), max_length=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -9,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 import tenancy
-from project.tracker.models import Task
-from tenancy.models import Membership, Organization, User
+from project.tracker.models import Project, Task
+from tenancy.models import Membership, Organization, Team, User
 
 PATH = "/organizations/switch/"
 
@@ -101,3 +102,35 @@ def test_inactive_organization_cannot_be_entered(
 
     assert as_carol.post(PATH, {"organization": acme.pk}).status_code == 404
     assert "Globex" in as_carol.get("/projects/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "values"),
+    [
+        ("/projects/new/", {"name": "Twins"}),
+        ("/teams/new/", {"name": "Twins"}),
+    ],
+)
+def test_form_when_made_before_a_switch_is_not_taken(
+    address: str,
+    values: dict[str, str],
+    as_carol: Client,
+    acme: Organization,
+    globex: Organization,
+) -> None:
+    """A form of one organization, sent in another, is answered with 409 and a way."""
+    with tenancy.unscoped("what may carol do"):
+        for membership in Membership.objects.filter(user__email="carol@example.com"):
+            membership.change_role("admin")
+    as_carol.post(PATH, {"organization": acme.pk})
+    page = as_carol.get(address).content.decode()
+    (carried,) = set(re.findall(r'name="tenancy_organization" value="([^"]+)"', page))
+
+    as_carol.post(PATH, {"organization": globex.pk})
+    refused = as_carol.post(address, {**values, "tenancy_organization": carried})
+    as_carol.post(PATH, {"organization": acme.pk})
+    taken = as_carol.post(address, {**values, "tenancy_organization": carried})
+
+    assert (refused.status_code, taken.status_code) == (409, 302)
+    with tenancy.unscoped("both organizations"):
+        assert Project.objects.count() + Team.objects.count() == 1
