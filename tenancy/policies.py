@@ -569,6 +569,88 @@ class SameUser(SameOrganization):
         return fields.get(self.user)
 
 
+class SameValue(SameOrganization):
+    """A relation leads to a global row of the same value: a composite foreign key.
+
+    What a row repeats of the row to which it refers stays what it is there. The target
+    states that its key and the value are unique together, by a UniqueConstraint.
+
+    Args:
+        field (str): the name of the foreign key.
+        to (str): the label of the model to which it leads, "app.model".
+        name (str): the constraint's name.
+        value (str): the name of the field of the value, in both models.
+        version (int): which SQL, pinned by the migration.
+        deferred (bool): as of SameOrganization.
+    """
+
+    arguments = ("field", "to", "value")
+    names = ("field", "value")
+    default_violation_error_message = _("Choose one of the same kind.")
+
+    def __init__(self, *, value: str, **kwargs: Any) -> None:
+        self.value = value
+        super().__init__(**kwargs)
+
+    def validate(
+        self,
+        model: type[Model],
+        instance: Model,
+        exclude: Iterable[str] | None = None,
+        using: str = DEFAULT_DB_ALIAS,
+    ) -> None:
+        """Refuse a key of no row, and of a row of another value.
+
+        Raises:
+            ValidationError: on the relation.
+        """
+        if exclude and self.field in exclude:
+            return
+        field = _get_relation(model, self.field)
+        key = getattr(instance, field.attname)
+        if key is None:
+            return
+        rows = field.remote_field.model._default_manager.using(using).filter(
+            **{
+                field.target_field.attname: key,
+                self.value: getattr(instance, self.value),
+            }
+        )
+        if not rows.exists():
+            raise _violation(self, field, exclude)
+
+    def check(
+        self, model: type[Model], connection: BaseDatabaseWrapper
+    ) -> list[checks.CheckMessage]:
+        """Return nothing: the relation is to no organization."""
+        return []
+
+    _check = check
+
+    def find_faults(
+        self, model: type[Model], enforcement: Enforcement
+    ) -> Iterable[Fault]:
+        """Return how the composite foreign key differs."""
+        key = self._key(model)
+        return [] if key is None else enforcement.find_key_faults(self.name, key)
+
+    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
+        return _get_field(model, self.value) if self.has_fields(model) else None
+
+    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
+        fields = {field.name: field for field in target._meta.local_fields}
+        return fields.get(self.value)
+
+    def _create(
+        self, model: type[Model], editor: BaseDatabaseSchemaEditor
+    ) -> str | None:
+        key = self._key(model)
+        if key is None:
+            return None
+        enforcement = get_enforcement(editor.connection)
+        return enforcement.add_key(editor, self.name, key, self.version)
+
+
 class OwnRowsPolicy(Policy):
     """A user reads their own live memberships, and the organizations of these.
 

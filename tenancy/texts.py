@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator, validate_email
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, F, Q
@@ -48,6 +49,21 @@ class ExactCharField(_CharField):
         parameters = super().db_parameters(connection)
         parameters["collation"] = get_enforcement(connection).exact_collation
         return parameters
+
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """Refuse what is none of the choices, of a field that no form edits too.
+
+        Django leaves that to the constraint, which it judges by the collation of the
+        connection, and so without regard to case on MySQL and MariaDB.
+        """
+        super().validate(value, model_instance)
+        known = {key for key, _label in self.flatchoices}
+        if not self.editable and known and value not in {*known, "", None}:
+            raise ValidationError(
+                self.error_messages["invalid_choice"],
+                code="invalid_choice",
+                params={"value": value},
+            )
 
 
 class ExactEmailField(ExactCharField):

@@ -265,6 +265,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "plans",
                 "ordering": ["product", "name"],
                 "constraints": [
+                    models.UniqueConstraint(
+                        fields=("id", "product"), name="tenancy_plan_product_once"
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.texts.HasOnly(models.F("key"), "a-z0-9-"),
@@ -1889,6 +1892,27 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="session",
             constraint=models.CheckConstraint(
+                condition=models.Q(("revoked_at", None), ("data", ""), _connector="OR"),
+                name="tenancy_session_end_without_data",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("end_reason", ""), ("revoked_at", None)),
+                    models.Q(
+                        models.Q(("end_reason", ""), _negated=True),
+                        ("revoked_at__isnull", False),
+                    ),
+                    _connector="OR",
+                ),
+                name="tenancy_session_end_dated",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
                 condition=models.Q(
                     tenancy.backends.texts.HasOnly(models.F("key_digest"), "0-9a-f"),
                     django.db.models.lookups.Exact(
@@ -1939,6 +1963,26 @@ class Migration(migrations.Migration):
                     ("end_reason__in", ["", "ended", "password", "ban"])
                 ),
                 name="tenancy_session_end_reason_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=tenancy.policies.SameValue(
+                field="plan",
+                name="tenancy_subscription_plan_product",
+                to="tenancy.plan",
+                value="product",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=tenancy.policies.SameValue(
+                field="next_plan",
+                name="tenancy_subscription_next_product",
+                to="tenancy.plan",
+                value="product",
+                version=1,
             ),
         ),
         migrations.AddConstraint(

@@ -77,6 +77,10 @@ class Plan(StampedModel):
         verbose_name_plural = _("plans")
         ordering = ["product", "name"]
         constraints = [
+            # To which a subscription's plan and product refer together.
+            models.UniqueConstraint(
+                fields=["id", "product"], name="tenancy_plan_product_once"
+            ),
             models.CheckConstraint(
                 condition=has_form_of_slug("key"), name="tenancy_plan_key_formed"
             ),

@@ -224,6 +224,15 @@ class Session(StampedModel):
         ordering = ["-last_seen_at"]
         constraints = [
             models.CheckConstraint(
+                condition=Q(revoked_at=None) | Q(data=""),
+                name="tenancy_session_end_without_data",
+            ),
+            models.CheckConstraint(
+                condition=Q(end_reason="", revoked_at=None)
+                | (~Q(end_reason="") & Q(revoked_at__isnull=False)),
+                name="tenancy_session_end_dated",
+            ),
+            models.CheckConstraint(
                 condition=has_form_of_digest("key_digest"),
                 name="tenancy_session_key_digest",
             ),

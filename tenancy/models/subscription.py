@@ -35,6 +35,7 @@ from tenancy.models.billing_event import BillingEvent
 from tenancy.models.plan import Plan
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
+from tenancy.policies import SameValue
 from tenancy.querysets import TenantQuerySet, require_own
 from tenancy.signals import (
     subscription_changed,
@@ -419,6 +420,18 @@ class Subscription(StampedModel, TenantModel):
         verbose_name_plural = _("subscriptions")
         ordering = ["-created_at"]
         constraints = [
+            SameValue(
+                field="plan",
+                to="tenancy.plan",
+                value="product",
+                name="tenancy_subscription_plan_product",
+            ),
+            SameValue(
+                field="next_plan",
+                to="tenancy.plan",
+                value="product",
+                name="tenancy_subscription_next_product",
+            ),
             models.UniqueConstraint(
                 fields=["organization", "live_product"],
                 name="tenancy_subscription_live_once",

@@ -166,6 +166,12 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
         {"expires_at": NOW - timedelta(days=30)},
     ),
     # Sessions, accounts, verifications
+    (
+        "ended session with data",
+        testing.SessionFactory,
+        {"revoked_at": NOW, "end_reason": "ended", "data": "x"},
+    ),
+    ("end without a date", testing.SessionFactory, {"end_reason": "ended"}),
     ("session key in clear", testing.SessionFactory, {"key_digest": "secret"}),
     ("session of no user", testing.SessionFactory, {"user_id": uuid.uuid4()}),
     ("provider with a space", testing.AccountFactory, {"provider": "Git Hub"}),
@@ -189,6 +195,7 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
         testing.SubscriptionFactory,
         {"status": "free"},
     ),
+    ("product of another plan", testing.SubscriptionFactory, {"product": "other"}),
     ("unknown interval", testing.SubscriptionFactory, {"interval": "decade"}),
     (
         "reversed period",
@@ -252,6 +259,7 @@ MENDED = {
     "user whose address has capitals",
     "slug that is empty",
     "invited address in capitals",
+    "product of another plan",
     "membership without a role",
     "audit of nothing",
 }
@@ -454,3 +462,15 @@ def test_slug_when_reserved_twice_is_refused(acme: Organization) -> None:
 
     with pytest.raises(DatabaseError):
         insert(reserved)
+
+
+def test_plan_when_of_other_product_is_refused(acme: Organization) -> None:
+    """No subscription follows a plan, or is to follow one, of another product."""
+    row = testing.SubscriptionFactory(organization=acme)
+    other = testing.PlanFactory(product="other")
+
+    for column in ("plan_id", "next_plan_id"):
+        with pytest.raises(DatabaseError):
+            update(row, **{column: other.pk})
+    with pytest.raises(DatabaseError):
+        update(row.plan, product="other")
