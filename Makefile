@@ -10,7 +10,7 @@ help:  ## List the targets.
 demo:  ## Serve the demo site on PORT (8000), on DATABASE_URL (an SQLite file).
 	@$(PYTHON) -m tests.run demo
 
-test:  ## Test on every database. ARGS="--lane 6.1 --database sqlite -- -k word"
+test:  ## Test on every database. ARGS="--coverage --lane 6.1 --database sqlite -- -k word"
 	@$(PYTHON) -m tests.run test $(ARGS)
 
 lint:  ## Run the linters, the type checker and the check for missing migrations.

@@ -84,6 +84,9 @@ LANES = (
         servers={"sqlite": "", "postgresql": "postgresql-18", "mysql": "mysql"},
     ),
 )
+SPEEDS = ("mariadb", "mysql", "postgresql", "sqlite")
+"""The databases, the slowest of which comes first."""
+
 DATABASES = {
     "sqlite": "SQLite",
     "postgresql": "PostgreSQL",
@@ -280,7 +283,7 @@ class TestRun:
         databases: list[str],
         arguments: list[str],
         jobs: int,
-        is_full: bool,
+        is_measured: bool,
     ) -> None:
         self.combinations = [
             (lane, database)
@@ -288,9 +291,11 @@ class TestRun:
             for database in lane.servers
             if database in databases
         ]
+        # The slowest first, so that none is left to run alone.
+        self.combinations.sort(key=lambda one: SPEEDS.index(one[1]))
         self.arguments = arguments
         self.jobs = jobs
-        self.is_full = is_full
+        self.is_measured = is_measured
         self.children: set[subprocess.Popen[bytes]] = set()
         self.is_stopping = threading.Event()
 
@@ -312,7 +317,7 @@ class TestRun:
                 say(f"Starting {', '.join(sorted(own))} ...")
             with servers.Servers(sorted(own)) if own else no_servers() as running:
                 results = self.run_all(environments, running)
-        if self.is_full:
+        if self.is_measured:
             self.report_coverage(environments)
         return report(results)
 
@@ -359,7 +364,7 @@ class TestRun:
         name = f"{lane.slug}-{database}"
         output, junit = REPORTS / f"{name}.txt", REPORTS / f"{name}.xml"
         command = [str(programs / "python"), "-m"]
-        if self.is_full:
+        if self.is_measured:
             # Measured from without, so that what plugins import is counted as well.
             command += ["coverage", "run", "-m"]
         command += ["pytest", f"--junit-xml={junit}"]
@@ -533,7 +538,8 @@ def choose_jobs() -> int:
     with contextlib.suppress(OSError, ValueError):
         pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         gibibytes = pages / 2**30
-    return max(1, min(os.cpu_count() or 1, int(gibibytes / 1.5), 6))
+    # One more than there are processors: each waits for its server now and then.
+    return max(1, min((os.cpu_count() or 1) + 1, int(gibibytes / 1.5), 6))
 
 
 def test(arguments: list[str]) -> int:
@@ -543,6 +549,7 @@ def test(arguments: list[str]) -> int:
     parser.add_argument("--lane", action="append", choices=[x.django for x in LANES])
     parser.add_argument("--database", action="append", choices=list(DATABASES))
     parser.add_argument("--jobs", type=int, default=choose_jobs())
+    parser.add_argument("--coverage", action="store_true", help="takes twice as long")
     parser.add_argument("--browser", action="store_true", help="install Chromium")
     options = parser.parse_args(own)
     if options.browser and not shutil.which("chromium"):
@@ -552,7 +559,7 @@ def test(arguments: list[str]) -> int:
         databases=options.database or list(DATABASES),
         arguments=passed_on,
         jobs=options.jobs,
-        is_full=not (options.lane or options.database or passed_on),
+        is_measured=options.coverage,
     ).run()
 
 
