@@ -75,7 +75,7 @@ if DJANGO_TESTS is not None:
 
         Each looks a row up by the key in clear, which the table does not hold:
         the text of a row is to be the key; a row is to decode its data, found by the
-        key; the manager is to save data under a key. The tests below take their place.
+        key; the manager is to save data under a key. A row of ours has neither.
         """
 
         backend = SessionStore
