@@ -32,7 +32,7 @@ from tenancy.exceptions import (
 )
 from tenancy.models import Organization
 from tenancy.models.immutable_model import ImmutableModel
-from tenancy.policies import SameOrganization
+from tenancy.policies import SameOrganization, SameValue
 from tenancy.predicates import protected_tables, tenant_field
 from tenancy.texts import ExactEmailField
 
@@ -97,6 +97,12 @@ class Filler:
                 or getattr(field, "auto_now_add", False)
             ):
                 values[field.attname] = self._invent(field)
+        for constraint in model._meta.constraints:
+            if isinstance(constraint, SameValue) and constraint.field in values:
+                # A target of its own: the value may be unique in the organization.
+                target = self.make(type(values[constraint.field]), organization)
+                values[constraint.field] = target
+                values[constraint.value] = getattr(target, constraint.value)
         with tenancy.unscoped("rows to sweep over"):
             row = model(**values)
             row.save_base(force_insert=True)

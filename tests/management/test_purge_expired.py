@@ -35,6 +35,7 @@ def add_session(user: User, *, ends: timedelta, is_revoked: bool = False) -> Ses
         user=user,
         expires_at=now + ends,
         revoked_at=now if is_revoked else None,
+        end_reason="ended" if is_revoked else "",
     )
 
 
