@@ -420,6 +420,8 @@ class Keeper:
                 "--no-defaults",
                 *special,
                 f"--datadir={folder / 'data'}",
+                # MariaDB deletes what another server of the machine keeps in /tmp.
+                f"--tmpdir={folder}",
                 f"--socket={folder / 'socket'}",
                 f"--pid-file={folder / 'pid'}",
                 f"--init-file={start}",
