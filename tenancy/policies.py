@@ -336,14 +336,21 @@ class SameOrganization(Policy):
         if value is None:
             return
         target: type[Model] = field.remote_field.model
-        own, remote = tenant_field(model), tenant_field(target)
-        wanted = {field.target_field.attname: value}
-        organization = None if own is None else getattr(instance, own.attname)
-        if organization is not None and remote is not None:
-            wanted[remote.attname] = organization
+        wanted = self._find_wanted(model, instance, target)
+        wanted[field.target_field.attname] = value
         rows = target._default_manager.using(using).filter(**wanted)
         if not rows.exists():
             raise _violation(self, field, exclude)
+
+    def _find_wanted(
+        self, model: type[Model], instance: Model, target: type[Model]
+    ) -> dict[str, Any]:
+        """Return what the row that is referred to has in common with the instance."""
+        own, remote = tenant_field(model), tenant_field(target)
+        organization = None if own is None else getattr(instance, own.attname)
+        if organization is None or remote is None:
+            return {}
+        return {remote.attname: organization}
 
     def check(
         self, model: type[Model], connection: BaseDatabaseWrapper
@@ -503,7 +510,37 @@ class SameOrganization(Policy):
         return enforcement.remove_key(editor, self.name, key)
 
 
-class SameUser(SameOrganization):
+class _SameField(SameOrganization):
+    """A key that holds a field of the instance beside the relation, by one name."""
+
+    @property
+    def shared(self) -> str:
+        """The name of the field, in both models."""
+        raise NotImplementedError
+
+    def check(
+        self, model: type[Model], connection: BaseDatabaseWrapper
+    ) -> list[checks.CheckMessage]:
+        """Return nothing: the relation is to no organization."""
+        return []
+
+    _check = check
+
+    def _find_wanted(
+        self, model: type[Model], instance: Model, target: type[Model]
+    ) -> dict[str, Any]:
+        attname = _get_field(model, self.shared).attname
+        return {self.shared: getattr(instance, attname)}
+
+    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
+        return _get_field(model, self.shared) if self.has_fields(model) else None
+
+    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
+        fields = {field.name: field for field in target._meta.local_fields}
+        return fields.get(self.shared)
+
+
+class SameUser(_SameField):
     """A relation leads to a row of the same user: a composite foreign key.
 
     For a global model's relation to memberships. A row that names one has a user: a
@@ -526,50 +563,13 @@ class SameUser(SameOrganization):
         self.user = user
         super().__init__(**kwargs)
 
-    def validate(
-        self,
-        model: type[Model],
-        instance: Model,
-        exclude: Iterable[str] | None = None,
-        using: str = DEFAULT_DB_ALIAS,
-    ) -> None:
-        """Refuse a key of no row, of another user's and of another scope's, alike.
-
-        Raises:
-            ValidationError: on the relation.
-            ScopeRequired: no scope is active.
-        """
-        if exclude and self.field in exclude:
-            return
-        field = _get_relation(model, self.field)
-        value = getattr(instance, field.attname)
-        if value is None:
-            return
-        target: type[Model] = field.remote_field.model
-        user = getattr(instance, _get_field(model, self.user).attname)
-        rows = target._default_manager.using(using).filter(
-            **{field.target_field.attname: value, self.user: user}
-        )
-        if user is None or not rows.exists():
-            raise _violation(self, field, exclude)
-
-    def check(
-        self, model: type[Model], connection: BaseDatabaseWrapper
-    ) -> list[checks.CheckMessage]:
-        """Return nothing: the relation is to no organization."""
-        return []
-
-    _check = check
-
-    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
-        return _get_field(model, self.user) if self.has_fields(model) else None
-
-    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
-        fields = {field.name: field for field in target._meta.local_fields}
-        return fields.get(self.user)
+    @property
+    def shared(self) -> str:
+        """The name of the field, in both models."""
+        return self.user
 
 
-class SameValue(SameOrganization):
+class SameValue(_SameField):
     """A relation leads to a global row of the same value: a composite foreign key.
 
     What a row repeats of the row to which it refers stays what it is there. The target
@@ -592,40 +592,10 @@ class SameValue(SameOrganization):
         self.value = value
         super().__init__(**kwargs)
 
-    def validate(
-        self,
-        model: type[Model],
-        instance: Model,
-        exclude: Iterable[str] | None = None,
-        using: str = DEFAULT_DB_ALIAS,
-    ) -> None:
-        """Refuse a key of no row, and of a row of another value.
-
-        Raises:
-            ValidationError: on the relation.
-        """
-        if exclude and self.field in exclude:
-            return
-        field = _get_relation(model, self.field)
-        key = getattr(instance, field.attname)
-        if key is None:
-            return
-        rows = field.remote_field.model._default_manager.using(using).filter(
-            **{
-                field.target_field.attname: key,
-                self.value: getattr(instance, self.value),
-            }
-        )
-        if not rows.exists():
-            raise _violation(self, field, exclude)
-
-    def check(
-        self, model: type[Model], connection: BaseDatabaseWrapper
-    ) -> list[checks.CheckMessage]:
-        """Return nothing: the relation is to no organization."""
-        return []
-
-    _check = check
+    @property
+    def shared(self) -> str:
+        """The name of the field, in both models."""
+        return self.value
 
     def find_faults(
         self, model: type[Model], enforcement: Enforcement
@@ -633,13 +603,6 @@ class SameValue(SameOrganization):
         """Return how the composite foreign key differs."""
         key = self._key(model)
         return [] if key is None else enforcement.find_key_faults(self.name, key)
-
-    def _source_field(self, model: type[Model]) -> Field[Any, Any] | None:
-        return _get_field(model, self.value) if self.has_fields(model) else None
-
-    def _target_field(self, target: type[Model]) -> Field[Any, Any] | None:
-        fields = {field.name: field for field in target._meta.local_fields}
-        return fields.get(self.value)
 
     def _create(
         self, model: type[Model], editor: BaseDatabaseSchemaEditor
