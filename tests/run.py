@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venvs"
 REPORTS = ROOT / ".reports"
-RUN_SECONDS = 30 * 60
+RUN_SECONDS = 40 * 60
 
 # Reasons for which a test may be skipped although TENANCY_REQUIRE is set: what it
 # tests is impossible there. Only a browser may merely be missing from the machine.
