@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,9 +23,9 @@ FAILING = "failing"
 
 
 class NameServer:
-    """Answers for TXT records; of a name that it has none of, that there is no such name.
+    """Answers for TXT records; of other names, that there is no such name.
 
-    ``address`` is for TENANCY_DNS_SERVERS.
+    ``address`` is for TENANCY_DNS_SERVERS; ``on_question`` is called in its thread.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class NameServer:
         self.address = "{}:{}".format(*self._socket.getsockname())
         self.texts: dict[str, list[str]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.on_question: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def publish(self, host: str, *texts: str) -> None:
@@ -73,6 +75,7 @@ class NameServer:
         (question,) = query.question
         name = question.name.to_text()
         self.asked.append((name, question.to_text().split()[-1]))
+        self.on_question()
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         texts = self.texts.get(name)

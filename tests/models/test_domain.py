@@ -74,64 +74,47 @@ def list_actions(domain: Domain) -> list[str]:
 # Hosts
 
 
-@pytest.mark.parametrize(
-    ("typed", "kept"),
-    [
+def test_host_is_kept_as_browsers_send_it(acme: Organization) -> None:
+    """Case, the last dot and other letters make no other domain."""
+    for typed, kept in (
         (" Tasks.ACME.example. ", "tasks.acme.example"),
         ("bücher.example", "xn--bcher-kva.example"),
-        ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
-        ("tasks.acme。example", "tasks.acme.example"),
+        ("chat.acme。example", "chat.acme.example"),
         (f"{'a' * 63}.example", f"{'a' * 63}.example"),
-    ],
-)
-def test_host_is_kept_as_browsers_send_it(
-    acme: Organization, typed: str, kept: str
-) -> None:
-    """Case, the last dot and other letters make no other domain."""
-    domain = add(acme, typed)
-
-    assert domain.host == kept
-    with (
-        tenancy.scope(acme),
-        pytest.raises(ValidationError, match="The organization has this domain"),
     ):
-        Domain.objects.add_domain(host=kept)
+        assert add(acme, typed).host == kept
+    with tenancy.scope(acme):
+        for host in ("tasks.acme.example", "XN--BCHER-KVA.example"):
+            with pytest.raises(ValidationError, match="The organization has this dom"):
+                Domain.objects.add_domain(host=host)
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        *(
-            "",
-            ".",
-            "acme",
-            "localhost",
-            "acme..example",
-            ".acme.example",
-            "a b.example",
-        ),
-        *("https://acme.example", "acme.example:8000", "acme.example/x", "*.example"),
-        *("-acme.example", "acme-.example", "a_b.example", "acme.example\n.x", "a\0.b"),
-        *("192.0.2.1", "0x7f.1", "2130706433", "[::1]", "::1", "1.2.3.4.", "acme.1e"),
-        *("straße.example", "fa\u200db.example", f"{'a' * 64}.example"),
-        *(".".join(["a" * 49] * 5 + ["example"]), "xn--a.example" + "x" * 300),
-    ],
-)
-def test_host_when_malformed_is_refused(acme: Organization, host: str) -> None:
+MALFORMED = [
+    *("", ".", "acme", "localhost", "acme..example", ".acme.example", "a b.example"),
+    *("https://acme.example", "acme.example:8000", "acme.example/x", "*.example"),
+    *("-acme.example", "acme-.example", "a_b.example", "acme.example\n.x", "a\0.b"),
+    *("192.0.2.1", "0x7f.1", "2130706433", "[::1]", "::1", "1.2.3.4.", "acme.1e"),
+    *("straße.example", "fa\u200db.example", f"{'a' * 64}.example"),
+    *(".".join(["a" * 49] * 5 + ["example"]), "xn--a.example" + "x" * 300),
+]
+
+
+def test_host_when_malformed_is_refused(acme: Organization) -> None:
     """What is no domain, and an IP address in any writing, is refused."""
-    with tenancy.scope(acme), pytest.raises(ValidationError):
-        Domain.objects.add_domain(host=host)
+    with tenancy.scope(acme):
+        for host in MALFORMED:
+            with pytest.raises(ValidationError):
+                Domain.objects.add_domain(host=host)
 
 
-@pytest.mark.parametrize("host", ["example.com", "www.example.com", "x.y.Example.com."])
-def test_host_when_of_site_is_refused(
-    acme: Organization, settings: Settings, host: str
-) -> None:
+def test_host_when_of_site_is_refused(acme: Organization, settings: Settings) -> None:
     """The site's own domain, and what is below it, is no organization's."""
     settings.TENANCY_BASE_DOMAIN = "Example.com"
 
-    with tenancy.scope(acme), pytest.raises(ValidationError, match="the site's own"):
-        Domain.objects.add_domain(host=host)
+    with tenancy.scope(acme):
+        for host in ("example.com", "www.example.com", "x.y.Example.com."):
+            with pytest.raises(ValidationError, match="the site's own"):
+                Domain.objects.add_domain(host=host)
 
 
 def test_host_when_record_is_too_long_is_refused(
@@ -153,7 +136,7 @@ def test_host_when_record_is_too_long_is_refused(
 def test_add_when_anybody_did_takes_it(
     acme: Organization, globex: Organization
 ) -> None:
-    """Who names a domain first has no right to it, and each has a token of their own."""
+    """Who names a domain first has no right to it; each has a token of their own."""
     ours, theirs = add(acme), add(globex)
 
     assert ours.token != theirs.token and len(ours.token) == 64
@@ -467,13 +450,13 @@ def test_async_twins_do_the_same(acme: Organization, name_server: NameServer) ->
     connection.close()
 
 
-@pytest.mark.parametrize("server", ["name.example", "192.0.2.1:port", "", "1.2.3"])
-def test_server_when_no_address_is_refused(settings: Settings, server: str) -> None:
+def test_server_when_no_address_is_refused(settings: Settings) -> None:
     """TENANCY_DNS_SERVERS names IP addresses."""
-    settings.TENANCY_DNS_SERVERS = [server]
+    for server in ("name.example", "192.0.2.1:port", "", "1.2.3"):
+        settings.TENANCY_DNS_SERVERS = [server]
 
-    with pytest.raises(ImproperlyConfigured, match="TENANCY_DNS_SERVERS names"):
-        find_record(HOST, "token")
+        with pytest.raises(ImproperlyConfigured, match="TENANCY_DNS_SERVERS names"):
+            find_record(HOST, "token")
 
 
 def test_server_of_version_six_takes_a_port(settings: Settings) -> None:
