@@ -245,7 +245,8 @@ class Resolvers:
                 "TENANCY_RESOLVERS names another resolver behind SessionResolver. Put "
                 "SessionResolver last."
             )
-        if any(resolver.is_of_domains for resolver in resolvers):
+        self.uses_domains = any(resolver.is_of_domains for resolver in resolvers)
+        if self.uses_domains:
             for resolver in resolvers:
                 if isinstance(resolver, SubdomainResolver):
                     resolver.refuses_others = False

@@ -71,6 +71,11 @@ class Visit:
         return self._resolvers.headers
 
     @property
+    def uses_domains(self) -> bool:
+        """Whether organizations are reached at domains of their own."""
+        return self._resolvers.uses_domains
+
+    @property
     def prefix(self) -> str:
         """What reverse() puts before each path, with what names the organization."""
         prefix = self._script_prefix

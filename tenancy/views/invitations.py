@@ -19,6 +19,7 @@ from tenancy.mail import send_mail_on_commit
 from tenancy.middleware import switch_organization
 from tenancy.models import Invitation
 from tenancy.refusals import REFUSALS, explain
+from tenancy.resolvers import build_site_url
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     INVITE,
@@ -283,7 +284,7 @@ def _without_referrer(response: HttpResponse) -> HttpResponse:
 
 def _make_link(request: HttpRequest, token: str) -> str:
     path = reverse("tenancy:invitation-open", kwargs={"token": token})
-    return request.build_absolute_uri(path)
+    return build_site_url(request, path)
 
 
 def _keep_link(request: Any, token: str) -> None:

@@ -33,6 +33,7 @@ from tenancy.views.access import (
     SignedInView,
     change_organization,
 )
+from tenancy.visits import require_visit
 
 
 def list_organizations(user: Any) -> list[Any]:
@@ -108,6 +109,11 @@ class SettingsView(MemberView, FormPageView):
         ):
             raise PermissionDenied("The role does not grant the permission.")
         return refusal
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add whether requests are answered at organizations' own domains."""
+        used = require_visit(self.request).uses_domains
+        return super().get_context_data(domains_are_used=used, **kwargs)
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Add the organization, read anew: a form writes into its instance."""
