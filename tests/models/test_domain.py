@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -471,7 +472,7 @@ def test_look_up_without_dnspython_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who has not installed the extra is told which."""
-    monkeypatch.setitem(__import__("sys").modules, "dns.resolver", None)
+    monkeypatch.setitem(sys.modules, "dns.resolver", None)
 
     with pytest.raises(ImproperlyConfigured, match=r"django-org-tenancy\[domains\]"):
         find_record(HOST, "token")
