@@ -334,7 +334,8 @@ def test_recheck_when_unanswered_changes_nothing(
         domain.recheck(Finding.ABSENT)
         put_back(domain, 9 * DAY)
         assert domain.recheck() == Finding.UNANSWERED
-        assert domain.is_verified and domain.failing_since is not None
+        assert domain.is_verified
+        assert domain.failing_since is not None
         with pytest.raises(DNSUnavailable):
             domain.verify()
 

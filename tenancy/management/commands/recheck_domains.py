@@ -44,7 +44,7 @@ class Command(BaseCommand):
         """
         import_dns()
         with look_up(LookUp.DOMAIN_RECHECK):
-            rows = Domain.objects.using(options["database"]).verified()
+            rows = Domain.objects.db_manager(options["database"]).verified()
             # Those that were not looked at for longest are first.
             ordered = rows.order_by("checked_at", "pk")
             keys = list(ordered.values_list("pk", flat=True))
