@@ -29,7 +29,7 @@ from tenancy.origin import acting_from
 from tenancy.provenance import FIELD_NAME, is_of_active_organization
 from tenancy.resolvers import Resolvers, build_site_url
 from tenancy.sessions import SessionStore
-from tenancy.visits import SESSION_KEY, Visit, describe, require_visit
+from tenancy.visits import SESSION_KEY, Visit, describe, find_visit, require_visit
 
 __all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
 
@@ -142,7 +142,8 @@ class TenancyMiddleware:
 def switch_organization(request: HttpRequest, key: Key) -> Membership:
     """Choose the organization of the session's next requests.
 
-    Call it from a view that answers POST only.
+    Call it from a view that answers POST only. At an organization's own domain, which
+    is that one's alone, nothing is chosen: lead to ``{% organization_url %}``.
 
     Args:
         request (HttpRequest): of a signed-in user.
@@ -164,6 +165,10 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
         membership = rows.select_related("organization").first()
     if membership is None:
         raise Http404("The user is in no organization of this key.")
+    visit = find_visit(request)
+    if visit is not None and visit.is_at_domain:
+        # The domain tells. Another choice would close every page there, for good.
+        return membership
     request.session[SESSION_KEY] = str(membership.organization_id)
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk

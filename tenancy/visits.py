@@ -21,7 +21,7 @@ from django.utils.functional import SimpleLazyObject, empty
 from tenancy.context import Key, LookUp, Scope, in_no_scope, look_up
 from tenancy.models import Domain, Membership
 from tenancy.origin import Origin
-from tenancy.resolvers import Resolvers, merge_addresses
+from tenancy.resolvers import Resolvers, build_site_url, merge_addresses
 from tenancy.sessions import SessionStore, find_ip_address
 
 SESSION_KEY = "tenancy_organization"
@@ -76,6 +76,11 @@ class Visit:
         return self._resolvers.uses_domains
 
     @property
+    def is_at_domain(self) -> bool:
+        """Whether the request was sent to a host that may be an organization's own."""
+        return self._address is not None and self._address.host is not None
+
+    @property
     def prefix(self) -> str:
         """What reverse() puts before each path, with what names the organization."""
         prefix = self._script_prefix
@@ -103,7 +108,12 @@ class Visit:
             set_script_prefix(before)
         script = self._script_prefix.rstrip("/")
         url = self._resolvers.build_url(self._request, slug, path.removeprefix(script))
-        return path if url is None else url
+        url = path if url is None else url
+        is_path = url.startswith("/")
+        # A path of the domain would be its own organization's.
+        return (
+            build_site_url(self._request, url) if self.is_at_domain and is_path else url
+        )
 
     def rebuild_url(self, slug: str) -> str | None:
         """Return the request's own address, with another slug in it."""
@@ -364,9 +374,7 @@ class Visit:
             return bool(rows.filter(organization__status="active").exists())
 
     def _is_at_domain_of(self, slug: str) -> bool:
-        if self._address is None or self._address.host is None:
-            return False
-        membership = self.membership
+        membership = self.membership if self.is_at_domain else None
         return membership is not None and membership.organization.slug == slug
 
     def _choose_of_session(self, found: list[Membership], chosen: Key | None) -> None:
@@ -389,13 +397,19 @@ def require_visit(request: Any) -> Visit:
     Raises:
         ImproperlyConfigured: no TenancyMiddleware stands before whoever asks.
     """
-    visit = getattr(request, "_tenancy_visit", None)
-    if not isinstance(visit, Visit):
+    visit = find_visit(request)
+    if visit is None:
         raise ImproperlyConfigured(
             "A request was asked for its organization that TenancyMiddleware has not "
             "seen. Put 'tenancy.middleware.TenancyMiddleware' in MIDDLEWARE."
         )
     return visit
+
+
+def find_visit(request: Any) -> Visit | None:
+    """Return the visit of a request; None of one that the middleware has not seen."""
+    visit = getattr(request, "_tenancy_visit", None)
+    return visit if isinstance(visit, Visit) else None
 
 
 def describe(request: Any, visit: Visit) -> None:

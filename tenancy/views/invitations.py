@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -27,6 +26,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    lead_to_work,
     list_entries,
 )
 
@@ -225,7 +225,7 @@ class AnswerView(PageView):
             _("You are a member of %(organization)s now.")
             % {"organization": switched.organization},
         )
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return lead_to_work(self.request, switched.organization)
 
     @method_decorator(sensitive_variables("token"))
     def decline(self, token: Any) -> HttpResponse:

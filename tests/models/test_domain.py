@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import connection
 from django.dispatch import Signal
 from django.utils import timezone
 from pytest_django import Settings
@@ -436,7 +435,6 @@ def test_changes_are_sent_when_committed(
     assert heard == [(f"domain_{name}", HOST, acme.pk) for name in names]
 
 
-@pytest.mark.django_db(transaction=True)
 def test_async_twins_do_the_same(acme: Organization, name_server: NameServer) -> None:
     """Each verb has a twin for async code."""
 
@@ -448,8 +446,7 @@ def test_async_twins_do_the_same(acme: Organization, name_server: NameServer) ->
             await domain.aremove()
             return seen
 
-    assert asyncio.run(live()) == [True, Finding.FOUND]
-    connection.close()
+    assert async_to_sync(live)() == [True, Finding.FOUND]
 
 
 def test_server_when_no_address_is_refused(settings: Settings) -> None:

@@ -161,6 +161,27 @@ def test_sign_in_at_a_domain_is_for_its_members(
     assert "alice@acme.example" in sign_in_as(alice.email)
 
 
+def test_switch_at_a_domain_leads_to_another_host(
+    domain: Domain, alice: User, globex: Organization
+) -> None:
+    """Who switches or makes another organization works there at the site's host."""
+    with tenancy.scope(globex):
+        Membership.objects.add(user=alice)
+    browser = Client(headers={"host": HOST})
+    browser.force_login(alice)
+
+    switched = browser.post("/organizations/switch/", {"organization": globex.pk})
+    made = browser.post("/organizations/new/", {"name": "Initech"})
+    own = browser.post(
+        "/organizations/switch/", {"organization": domain.organization_id}
+    )
+
+    elsewhere = "http://example.com/organizations/"
+    assert switched.headers["Location"] == made.headers["Location"] == elsewhere
+    assert own.headers["Location"] == "/organizations/"
+    assert browser.get("/members/").status_code == 200
+
+
 def test_mails_never_name_a_domain(
     domain: Domain, alice: User, django_capture_on_commit_callbacks: object
 ) -> None:
