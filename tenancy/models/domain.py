@@ -308,7 +308,8 @@ class Domain(StampedModel, TenantModel):
             ) from None
         if news is not None:
             stored._tell(alias, *news)
-        self.refresh_from_db(using=alias)
+        # MySQL returns no generated column, which would stay unread.
+        self.refresh_from_db(using=alias, fields=[*fields, "verified_host"])
 
     def _judge(
         self, finding: Finding, now: datetime, *, verifies: bool
