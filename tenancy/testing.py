@@ -138,6 +138,7 @@ class DomainFactory(TenantFactory):
     class Params:
         is_verified = factory.Trait(
             verified_at=factory.LazyFunction(timezone.now),
+            verified_host=factory.SelfAttribute("host"),
             checked_at=factory.SelfAttribute("verified_at"),
             finding="found",
         )

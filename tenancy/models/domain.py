@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self, cast
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import F, Q
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -122,11 +122,10 @@ class Domain(StampedModel, TenantModel):
         editable=False,
     )
     failing_since = models.DateTimeField(_("failing since"), null=True, editable=False)
-    verified_host = models.GeneratedField(
-        expression=Case(When(verified_at__isnull=False, then=F("host")), default=None),
-        output_field=ExactCharField(max_length=HOST_LENGTH, null=True),
-        db_persist=True,
-        verbose_name=_("domain while verified"),
+    # Not generated from the domain: a change of that alone is refused by the database,
+    # and takes no domain that nobody has proved.
+    verified_host = ExactCharField(
+        _("domain while verified"), max_length=HOST_LENGTH, null=True, editable=False
     )
 
     objects: ClassVar[DomainManager] = DomainManager()
@@ -153,6 +152,15 @@ class Domain(StampedModel, TenantModel):
             models.CheckConstraint(
                 condition=has_form_of_digest("token"),
                 name="tenancy_domain_token_formed",
+            ),
+            models.CheckConstraint(
+                condition=Q(verified_host__isnull=True, verified_at__isnull=True)
+                | Q(verified_host__isnull=False, verified_at__isnull=False)
+                & Q(verified_host=F("host")),
+                name="tenancy_domain_verified_is_host",
+                violation_error_message=_(
+                    "A verified domain does not become another one. Add that one."
+                ),
             ),
             models.CheckConstraint(
                 condition=Q(finding__in=["", *Finding.values]),
@@ -296,7 +304,8 @@ class Domain(StampedModel, TenantModel):
         now = max(timezone.now(), stored.checked_at or datetime.min.replace(tzinfo=UTC))
         stored.checked_at, stored.finding = now, finding.value
         news = stored._judge(finding, now, verifies=verifies)
-        fields = ["verified_at", "checked_at", "finding", "failing_since", "updated_at"]
+        fields = ["verified_at", "verified_host", "checked_at", "finding"]
+        fields += ["failing_since", "updated_at"]
         try:
             with transaction.atomic(using=alias):
                 stored.save(using=alias, update_fields=fields)
@@ -308,8 +317,7 @@ class Domain(StampedModel, TenantModel):
             ) from None
         if news is not None:
             stored._tell(alias, *news)
-        # MySQL returns no generated column, which would stay unread.
-        self.refresh_from_db(using=alias, fields=[*fields, "verified_host"])
+        self.refresh_from_db(using=alias, fields=fields)
 
     def _judge(
         self, finding: Finding, now: datetime, *, verifies: bool
@@ -318,7 +326,7 @@ class Domain(StampedModel, TenantModel):
         if finding == Finding.FOUND:
             self.failing_since = None
             if self.verified_at is None and verifies:
-                self.verified_at = now
+                self.verified_at, self.verified_host = now, self.host
                 return "domain.verified", domain_verified
         if self.verified_at is None or finding not in _MISSING:
             return None
@@ -326,7 +334,7 @@ class Domain(StampedModel, TenantModel):
         self.failing_since = self.failing_since or now
         if now - self.failing_since < conf.domain_grace():
             return ("domain.failing", domain_failing) if is_news else None
-        self.verified_at = self.failing_since = None
+        self.verified_at = self.verified_host = self.failing_since = None
         return "domain.withdrawn", domain_withdrawn
 
     def _tell(self, alias: str, action: str, signal: Signal) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 from pytest_django import Settings
@@ -341,6 +342,25 @@ def test_check_when_clock_went_back_is_kept(domain: Domain, acme: Organization) 
         domain.recheck()
 
     assert domain.checked_at is not None and domain.checked_at > timezone.now()
+
+
+def test_verified_domain_when_made_another_is_refused(
+    domain: Domain, acme: Organization
+) -> None:
+    """A form that edits what it finds, or an update, takes no domain unproved."""
+    domain.host = "www.globex.example"
+    with tenancy.scope(acme):
+        with pytest.raises(ValidationError, match="does not become another") as caught:
+            domain.full_clean()
+        for write in (
+            domain.save,
+            lambda: Domain.objects.update(host="www.globex.example"),
+        ):
+            with pytest.raises(IntegrityError), transaction.atomic():
+                write()
+
+    assert list(caught.value.error_dict) == ["host"]
+    assert _read(domain).host == HOST
 
 
 # Removing

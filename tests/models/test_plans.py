@@ -126,6 +126,7 @@ def fill() -> Organization:
             Domain(
                 organization=one,
                 host=f"{number}-{index}.example.org",
+                verified_host=f"{number}-{index}.example.org",
                 verified_at=NOW,
                 checked_at=NOW,
                 finding="found",

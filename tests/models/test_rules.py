@@ -119,6 +119,14 @@ FRESH: dict[str, Callable[[], Values]] = {
     "tenancy_billingevent": lambda: {"event_id": uuid.uuid4().hex},
 }
 
+PROVED = {
+    "host": "a.test",
+    "verified_host": "a.test",
+    "verified_at": NOW,
+    "checked_at": NOW,
+    "finding": "found",
+}
+
 BAD_ROWS: list[tuple[str, Any, Values]] = [
     # Users
     ("user whose address has capitals", testing.UserFactory, {"email": "Bob@x.org"}),
@@ -186,7 +194,26 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
         {"host": ".".join([*["a" * 49] * 5, "test"])[-254:]},
     ),
     ("token that is made up", testing.DomainFactory, {"token": "tenancy"}),
-    ("verification that nobody made", testing.DomainFactory, {"verified_at": NOW}),
+    (
+        "verification without a check",
+        testing.DomainFactory,
+        {**PROVED, "checked_at": None, "finding": ""},
+    ),
+    (
+        "verification of another domain",
+        testing.DomainFactory,
+        {**PROVED, "verified_host": "b.test"},
+    ),
+    (
+        "verification of no domain",
+        testing.DomainFactory,
+        {**PROVED, "verified_host": None},
+    ),
+    (
+        "verified domain of no time",
+        testing.DomainFactory,
+        {**PROVED, "verified_at": None},
+    ),
     ("check without a finding", testing.DomainFactory, {"checked_at": NOW}),
     ("finding without a check", testing.DomainFactory, {"finding": "found"}),
     (
@@ -197,22 +224,17 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     (
         "verified domain whose record is missing since never",
         testing.DomainFactory,
-        {"verified_at": NOW, "checked_at": NOW, "finding": "absent"},
+        {**PROVED, "finding": "absent"},
     ),
     (
         "verified domain that fails while its record is found",
         testing.DomainFactory,
-        {
-            "verified_at": NOW,
-            "checked_at": LATER,
-            "failing_since": LATER,
-            "finding": "found",
-        },
+        {**PROVED, "failing_since": NOW},
     ),
     (
         "verification after the last check",
         testing.DomainFactory,
-        {"verified_at": LATER, "checked_at": NOW, "finding": "found"},
+        {**PROVED, "verified_at": LATER},
     ),
     (
         "failure of a domain that is not verified",
@@ -442,7 +464,8 @@ def test_domain_when_verified_twice_is_refused(
     insert(
         row,
         organization_id=globex.pk,
-        **{"verified_at": None, "checked_at": None, "finding": ""},
+        verified_at=None,
+        verified_host=None,
     )
 
 
