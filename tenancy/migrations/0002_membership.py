@@ -1596,17 +1596,10 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "verified_host",
-                    models.GeneratedField(
-                        db_persist=True,
-                        expression=models.Case(
-                            models.When(
-                                then=models.F("host"), verified_at__isnull=False
-                            ),
-                            default=None,
-                        ),
-                        output_field=tenancy.texts.ExactCharField(
-                            max_length=253, null=True
-                        ),
+                    tenancy.texts.ExactCharField(
+                        editable=False,
+                        max_length=253,
+                        null=True,
                         verbose_name="domain while verified",
                     ),
                 ),
@@ -1669,6 +1662,22 @@ class Migration(migrations.Migration):
                             ),
                         ),
                         name="tenancy_domain_token_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("verified_at__isnull", True),
+                                ("verified_host__isnull", True),
+                            ),
+                            models.Q(
+                                ("verified_at__isnull", False),
+                                ("verified_host__isnull", False),
+                                ("verified_host", models.F("host")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_verified_is_host",
+                        violation_error_message="A verified domain does not become another one. Add that one.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
