@@ -100,7 +100,10 @@ class Domain(StampedModel, TenantModel):
     cannot put it into the DNS of a domain that is another's.
     """
 
-    rule_fields: ClassVar[dict[str, str]] = {"verified_host": "host"}
+    rule_fields: ClassVar[dict[str, str]] = {
+        "tenancy_domain_verified_is_host": "host",
+        "verified_host": "host",
+    }
 
     host = ExactCharField(
         _("domain"), max_length=HOST_LENGTH, validators=[validate_host]
