@@ -9,7 +9,8 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.core import checks
-from django.core.checks import CheckMessage, Error, Tags
+from django.core.checks import CheckMessage, Error, Tags, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
@@ -17,6 +18,7 @@ from django.db.models import Field, Model
 from django.utils.module_loading import import_string
 
 from tenancy import conf
+from tenancy.challenges import import_dns
 from tenancy.constraints import UniqueEverywhere
 from tenancy.fields import (
     OrganizationForeignKey,
@@ -47,6 +49,7 @@ def register() -> None:
     checks.register(check_organization_key, Tags.models)
     checks.register(check_middleware)
     checks.register(check_backends)
+    checks.register(check_domains)
     checks.register(check_vendors)
     checks.register(check_databases, Tags.database)
 
@@ -300,6 +303,51 @@ def _gives_global_permissions(name: str) -> bool:
     return issubclass(backend, ModelBackend) and not issubclass(
         backend, import_string(BACKEND)
     )
+
+
+def check_domains(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that a site that answers at organizations' own domains can do so."""
+    if not any(map(_is_of_domains, conf.resolvers())):
+        return []
+    messages: list[CheckMessage] = []
+    try:
+        import_dns()
+    except ImproperlyConfigured:
+        messages.append(
+            Error(
+                "TENANCY_RESOLVERS names DomainResolver, and dnspython is not "
+                "installed, without which no domain is verified.",
+                hint="Run pip install 'django-org-tenancy[domains]'.",
+                id="tenancy.E017",
+            )
+        )
+    if "*" not in settings.ALLOWED_HOSTS:
+        messages.append(
+            Warning(
+                "TENANCY_RESOLVERS names DomainResolver, and ALLOWED_HOSTS is "
+                f"{settings.ALLOWED_HOSTS!r}, which refuses the domains of "
+                "organizations.",
+                hint="Set it to ['*']: the resolver ends the requests for other hosts.",
+                id="tenancy.W001",
+            )
+        )
+    return messages + [
+        Warning(
+            f"TENANCY_RESOLVERS names DomainResolver, and {name} is "
+            f"{getattr(settings, name)!r}. At the domain of an organization browsers "
+            "refuse the cookie.",
+            hint=f"Leave {name} out, so that each host has cookies of its own.",
+            id="tenancy.W002",
+        )
+        for name in ("SESSION_COOKIE_DOMAIN", "CSRF_COOKIE_DOMAIN")
+        if getattr(settings, name)
+    ]
+
+
+def _is_of_domains(name: str) -> bool:
+    return bool(getattr(import_string(name), "is_of_domains", False))
 
 
 def check_vendors(

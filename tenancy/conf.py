@@ -97,8 +97,8 @@ def limits() -> Mapping[str, int | None]:
 
     Type: a dict of int, or None for no limit, by name: "members" (live members and
     pending invitations of an organization), "invitations" (pending ones of an
-    organization), "teams" (of an organization), "organizations" (of a user). Default:
-    empty, no limit.
+    organization), "teams" and "domains" (of an organization), "organizations" (of a
+    user). Default: empty, no limit.
     """
     limits: Mapping[str, int | None] = getattr(settings, "TENANCY_LIMITS", {})
     return limits
@@ -256,7 +256,8 @@ def base_domain() -> str | None:
     """Return TENANCY_BASE_DOMAIN, under which each organization has a subdomain.
 
     Type: str, such as "example.com", without a port. Default: None. SubdomainResolver
-    needs it.
+    needs it, and so does DomainResolver: no organization has it, or one below it, as a
+    domain of its own.
     """
     domain: str | None = getattr(settings, "TENANCY_BASE_DOMAIN", None)
     return domain
@@ -278,6 +279,50 @@ def organization_header() -> str:
     """
     name: str = getattr(settings, "TENANCY_ORGANIZATION_HEADER", "X-Organization")
     return name
+
+
+# Domains
+
+
+def dns_servers() -> Sequence[str]:
+    """Return TENANCY_DNS_SERVERS, which are asked for the records of domains.
+
+    Type: a list of IP addresses, each with a port where that is not 53, as in
+    "192.0.2.53:5353" and "[2001:db8::53]:5353". Default: empty, those that the system
+    is set up with.
+    """
+    servers: Sequence[str] = getattr(settings, "TENANCY_DNS_SERVERS", ())
+    return servers
+
+
+def dns_timeout() -> timedelta:
+    """Return TENANCY_DNS_TIMEOUT, how long a look-up of a record may take in all.
+
+    Type: timedelta. Default: five seconds. Whoever verifies a domain waits for it.
+    """
+    timeout: timedelta = getattr(settings, "TENANCY_DNS_TIMEOUT", timedelta(seconds=5))
+    return timeout
+
+
+def domain_record() -> str:
+    """Return TENANCY_DOMAIN_RECORD, the label before a domain in its record's name.
+
+    Type: str. Default: "_tenancy-challenge", as in _tenancy-challenge.example.com. It
+    begins with an underscore, so that it is no host's name. Another one makes every
+    domain fail until its record is renamed.
+    """
+    label: str = getattr(settings, "TENANCY_DOMAIN_RECORD", "_tenancy-challenge")
+    return label
+
+
+def domain_grace() -> timedelta:
+    """Return TENANCY_DOMAIN_GRACE, how long a verified domain's record may be missing.
+
+    The command 'recheck_domains' withdraws the verification after it. Type: timedelta.
+    Default: three days.
+    """
+    grace: timedelta = getattr(settings, "TENANCY_DOMAIN_GRACE", timedelta(days=3))
+    return grace
 
 
 def choice_url() -> str | None:

@@ -106,6 +106,8 @@ class LookUp(Enum):
     ERASURE = "tenancy: memberships and invitations of a user to be erased"
     ORGANIZATIONS_OF_USER = "tenancy: number of organizations of a user, for the limit"
     DELETION_OF_USER = "tenancy: whether a user that is deleted has memberships"
+    DOMAIN = "tenancy: organization by its verified domain"
+    DOMAIN_RECHECK = "tenancy: verified domains, by recheck_domains"
     SESSION = "tenancy: the active membership of a session, by the user's key"
     IMPERSONATION = "tenancy: the organizations in which an impersonation is recorded"
 

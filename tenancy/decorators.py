@@ -32,6 +32,17 @@ def organization_not_required(view: V) -> V:
     return view
 
 
+def sign_in_step(view: V) -> V:
+    """Mark a view that is a step of signing in, as the page of a second factor is.
+
+    Who is not signed in reaches it at an organization's own domain, as they reach the
+    page of LOGIN_URL. It sends no mail that names the host it was asked at.
+    """
+    # A view is a function, which takes whatever attributes it is given.
+    cast(Any, view).sign_in_step = True
+    return view
+
+
 def organization_required(view: V) -> V:
     """Let in those who act in an organization.
 

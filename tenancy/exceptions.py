@@ -75,6 +75,10 @@ class TeamLimitReached(LimitReached):
     """The organization has as many teams as it may."""
 
 
+class DomainLimitReached(LimitReached):
+    """The organization has as many domains as it may."""
+
+
 class OrganizationLimitReached(LimitReached):
     """The user is a member of as many organizations as they may be."""
 
@@ -143,6 +147,21 @@ class UserNotActive(TenancyError, PermissionDenied):
 
 class OrganizationNotActive(TenancyError, ValueError):
     """The organization is suspended or archived."""
+
+
+# Domains.
+
+
+class DomainTaken(TenancyError, ValueError):
+    """The domain is verified for another organization."""
+
+
+class ChallengeFailed(TenancyError, ValueError):
+    """A domain's record is missing, or holds another token."""
+
+
+class DNSUnavailable(TenancyError, ValueError):
+    """The name servers of a domain gave no answer about its record."""
 
 
 # Billing.

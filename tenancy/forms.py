@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from tenancy import conf
 from tenancy.attempts import return_attempt, sign_in_limits, take_attempt
+from tenancy.hosts import normalize_host
 from tenancy.models import Membership, Role, Team
 from tenancy.provenance import OrganizationFormMixin
 from tenancy.refusals import add_refusal
@@ -269,6 +270,23 @@ class TransferForm(forms.Form):
         super().__init__(*args, **kwargs)
         field: Any = self.fields["to"]
         field.queryset = list_members().exclude(pk=membership.pk)
+
+
+class DomainForm(forms.Form):
+    """A domain at which the organization wants to be reached."""
+
+    host = forms.CharField(
+        label=_("Domain"),
+        max_length=253,
+        help_text=_("As in “tasks.example.com”."),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "inputmode": "url"}
+        ),
+    )
+
+    def clean_host(self) -> str:
+        """Return the domain as it is kept."""
+        return normalize_host(self.cleaned_data["host"])
 
 
 class TeamForm(OrganizationFormMixin):

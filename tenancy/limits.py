@@ -1,4 +1,4 @@
-"""How many members, invitations, teams and organizations there may be.
+"""How many members, invitations, teams, domains and organizations there may be.
 
 Who asks holds the lock of what is counted (transactions.take_locks()) until the new
 row is committed: only so does a limit hold under concurrency.
@@ -15,6 +15,7 @@ from django.utils import timezone
 from tenancy import conf
 from tenancy.context import LookUp, look_up
 from tenancy.exceptions import (
+    DomainLimitReached,
     InvitationLimitReached,
     LimitReached,
     OrganizationLimitReached,
@@ -32,7 +33,8 @@ def find_limit(name: str, organization_id: Key, *, using: str) -> int | None:
     setting TENANCY_LIMITS where none does.
 
     Args:
-        name (str): "members", "invitations", "teams", or a name of the project's own.
+        name (str): "members", "invitations", "teams", "domains", or a name of the
+            project's own.
         organization_id (key): the organization.
         using (str): the database.
     Returns:
@@ -90,6 +92,19 @@ def require_team_room(organization_id: Key, *, using: str) -> None:
         teams: Any = apps.get_model("tenancy", "Team")._default_manager
         taken = teams.using(using).filter(organization=organization_id).count()
         _require_room(TeamLimitReached, taken, limit, "Delete one of them.")
+
+
+def require_domain_room(organization_id: Key, *, using: str) -> None:
+    """Refuse one more domain than the organization may have.
+
+    Raises:
+        DomainLimitReached: there are as many as the limit allows.
+    """
+    limit = find_limit("domains", organization_id, using=using)
+    if limit is not None:
+        domains: Any = apps.get_model("tenancy", "Domain")._default_manager
+        taken = domains.using(using).filter(organization=organization_id).count()
+        _require_room(DomainLimitReached, taken, limit, "Remove one of them.")
 
 
 def require_organization_room(user_id: Key, *, using: str) -> None:

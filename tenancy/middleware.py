@@ -4,19 +4,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
+from django.contrib.auth.views import PasswordResetView, redirect_to_login
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.handlers.exception import response_for_exception
 from django.http import (
     Http404,
     HttpRequest,
     HttpResponsePermanentRedirect,
+    HttpResponseRedirect,
     StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import render, resolve_url
 from django.urls import get_script_prefix, set_script_prefix
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
@@ -24,9 +27,9 @@ from tenancy.context import Key, deferred, scope
 from tenancy.models import Membership
 from tenancy.origin import acting_from
 from tenancy.provenance import FIELD_NAME, is_of_active_organization
-from tenancy.resolvers import Resolvers
+from tenancy.resolvers import Resolvers, build_site_url
 from tenancy.sessions import SessionStore
-from tenancy.visits import SESSION_KEY, Visit, describe, require_visit
+from tenancy.visits import SESSION_KEY, Visit, describe, find_visit, require_visit
 
 __all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
 
@@ -41,7 +44,8 @@ class TenancyMiddleware:
     organization that is; the user is a live member of it now, and it is active. An
     address that names one answers everybody else with 404, as it does where there is no
     such organization; members of a suspended one with a page that says so; and those
-    who use a former slug with a redirect.
+    who use a former slug with a redirect. At an organization's own domain, where no
+    session of the site's host is known, others can sign in, and do nothing else.
 
     Without an address, it is the organization that was chosen by switch_organization();
     a user who has chosen none and is a member of one only is in that one.
@@ -85,7 +89,7 @@ class TenancyMiddleware:
             return self._answer_async(request, visit)
         if not visit.is_lazy:
             visit.load()
-        if visit.addresses and visit.membership is None:
+        if visit.addresses and visit.membership is None and not visit.is_open:
             return _keep_private(_refuse(request, visit), visit)
         _route(request, visit)
         with _Acting(visit):
@@ -97,7 +101,7 @@ class TenancyMiddleware:
     ) -> HttpResponseBase:
         if not visit.is_lazy:
             await visit.aload()
-        if visit.addresses and visit.membership is None:
+        if visit.addresses and visit.membership is None and not visit.is_open:
             refused = await sync_to_async(_refuse)(request, visit)
             return _keep_private(refused, visit)
         _route(request, visit)
@@ -112,9 +116,14 @@ class TenancyMiddleware:
 
         Returns:
             HttpResponseBase | None: the page with status 409 in answer to a form that
-                was made in another organization.
+                was made in another organization; the way to the sign-in page for
+                others at an organization's own domain.
         """
         visit = require_visit(request)
+        if any(address.host is not None for address in visit.addresses):
+            elsewhere = _lead_away(request, visit, view)
+            if elsewhere is not None:
+                return elsewhere
         if iscoroutinefunction(view) and getattr(view, "organization_required", True):
             visit.load()
         # What has no CSRF token is no form, and may be a body that is read in parts.
@@ -133,7 +142,8 @@ class TenancyMiddleware:
 def switch_organization(request: HttpRequest, key: Key) -> Membership:
     """Choose the organization of the session's next requests.
 
-    Call it from a view that answers POST only.
+    Call it from a view that answers POST only. At an organization's own domain, which
+    is that one's alone, nothing is chosen: lead to ``{% organization_url %}``.
 
     Args:
         request (HttpRequest): of a signed-in user.
@@ -155,6 +165,10 @@ def switch_organization(request: HttpRequest, key: Key) -> Membership:
         membership = rows.select_related("organization").first()
     if membership is None:
         raise Http404("The user is in no organization of this key.")
+    visit = find_visit(request)
+    if visit is not None and visit.is_at_domain:
+        # The domain tells. Another choice would close every page there, for good.
+        return membership
     request.session[SESSION_KEY] = str(membership.organization_id)
     if isinstance(request.session, SessionStore):
         request.session.membership_id = membership.pk
@@ -194,6 +208,25 @@ def _refuse(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     return response_for_exception(
         request, Http404("There is no organization of this address.")
     )
+
+
+def _lead_away(
+    request: HttpRequest, visit: Visit, view: Callable[..., Any]
+) -> HttpResponseBase | None:
+    """Return the way to where a request at an organization's own domain belongs.
+
+    Its members choose the host that a mail would name: what resets the password of
+    whoever is named is asked for at the site's own.
+    """
+    view_class = getattr(view, "view_class", object)
+    if issubclass(view_class, PasswordResetView):
+        return HttpResponseRedirect(build_site_url(request, request.get_full_path()))
+    if not visit.is_open or getattr(view, "sign_in_step", False):
+        return None
+    if request.path == urlsplit(resolve_url(settings.LOGIN_URL)).path:
+        return None
+    is_page = request.method in ("GET", "HEAD")
+    return redirect_to_login(request.get_full_path() if is_page else "/")
 
 
 def _is_form(request: HttpRequest) -> bool:

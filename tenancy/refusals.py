@@ -29,6 +29,18 @@ _WORDS: dict[type[Exception], Any] = {  # Any: lazy translations.
     exceptions.OrganizationLimitReached: _(
         "You are in as many organizations as you may be. Leave one of them first."
     ),
+    exceptions.DomainLimitReached: _(
+        "The organization has as many domains as it may. Remove one of them first."
+    ),
+    exceptions.DomainTaken: _(
+        "This domain is verified for another organization. Have it removed there first."
+    ),
+    exceptions.ChallengeFailed: _(
+        "The record was not found. It may take hours until a change of DNS is seen."
+    ),
+    exceptions.DNSUnavailable: _(
+        "The domain's name servers did not answer. Try again later."
+    ),
     exceptions.PermissionNotHeld: _("Your role does not allow this."),
     exceptions.ImpersonationRefused: _("Nobody does this in another person's name."),
     exceptions.InvitationNotFound: _("This invitation is not valid."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
@@ -14,6 +14,9 @@ from django.http.request import split_domain_port
 from django.utils.module_loading import import_string
 
 from tenancy import conf
+from tenancy.context import LookUp, look_up
+from tenancy.hosts import is_host, is_own_host, own_domain
+from tenancy.models import Domain
 from tenancy.texts import SLUG
 
 
@@ -22,18 +25,36 @@ class Address:
     """An organization as a request names it; whether there is one is not known yet.
 
     Args:
-        slug (str): as it stands in the address. Made empty, which is no organization's,
-            where no organization can have it.
+        slug (str | None): as it stands in the address. Made empty, which is no
+            organization's, where no organization can have it. None where it is the
+            host alone that names one.
         prefix (str): the part of the path that names it, such as "/o/acme". What
             follows is routed, and reverse() puts it before each path.
+        host (str | None): a domain that may be an organization's own.
     """
 
-    slug: str
+    slug: str | None = None
     prefix: str = ""
+    host: str | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(SLUG.regex, self.slug):
+        is_by_host = self.slug is None and self.host is not None
+        if not is_by_host and not re.fullmatch(SLUG.regex, self.slug or ""):
             object.__setattr__(self, "slug", "")
+
+    def filter(self, rows: Any, path: str = "organization") -> Any:
+        """Keep the rows of the organization that is named, if there is one.
+
+        Args:
+            rows (QuerySet): of a model that refers to the organization.
+            path (str): by what it does.
+        """
+        if self.slug is not None:
+            rows = rows.filter(**{f"{path}__living_slug": self.slug})
+        if self.host is not None:
+            verified = Domain._base_manager.filter(verified_host=self.host)
+            rows = rows.filter(**{f"{path}__in": verified.values("organization")})
+        return rows
 
 
 class Resolver:
@@ -45,6 +66,9 @@ class Resolver:
 
     is_session: ClassVar[bool] = False
     """Whether it is the session that tells."""
+
+    is_of_domains: ClassVar[bool] = False
+    """Whether it tells of hosts that are not below TENANCY_BASE_DOMAIN."""
 
     headers: Sequence[str] = ()
     """The headers of a request, beside its host, that tell; each response varies."""
@@ -76,28 +100,25 @@ class SubdomainResolver(Resolver):
 
     TENANCY_BASE_DOMAIN and its "www" name none. A host of more labels names none that
     exists, and one that is not below the base domain is refused as Django refuses
-    those that ALLOWED_HOSTS leaves out.
+    those that ALLOWED_HOSTS leaves out, unless TENANCY_RESOLVERS names DomainResolver
+    too, which is asked then.
 
     Raises:
         ImproperlyConfigured: TENANCY_BASE_DOMAIN is not set.
     """
 
+    refuses_others = True
+    """Whether a host that is not below the base domain is refused."""
+
     def __init__(self) -> None:
-        domain = conf.base_domain()
-        if not domain:
-            raise ImproperlyConfigured(
-                f"TENANCY_BASE_DOMAIN is {domain!r}, and TENANCY_RESOLVERS names "
-                "SubdomainResolver. Set it to the domain of which organizations have "
-                "subdomains, such as 'example.com'."
-            )
-        # A browser sends a name in other letters as IDNA writes it.
-        self._domain = domain.strip(".").lower().encode("idna").decode("ascii")
+        self._domain = _require_own_domain(type(self))
 
     def find_address(self, request: HttpRequest) -> Address | None:
         """Return the organization of the subdomain; see Resolver.find_address()."""
-        # Lower-case, and without the dot at the end.
-        host, _port = split_domain_port(request.get_host())
+        host, _port = _split_host(request)
         if host in (self._domain, f"www.{self._domain}"):
+            return None
+        if not self.refuses_others and not is_own_host(host):
             return None
         if not host.endswith(f".{self._domain}"):
             raise DisallowedHost(
@@ -109,10 +130,51 @@ class SubdomainResolver(Resolver):
 
     def build_url(self, request: HttpRequest, slug: str, path: str) -> str:
         """Return the address on the organization's host."""
-        _host, port = split_domain_port(request.get_host())
-        colon = f":{port}" if port else ""
-        origin = f"{request.scheme}://{slug}.{self._domain}{colon}"
+        origin = _make_origin(request, f"{slug}.{self._domain}")
         return f"{origin}{_script_name(request)}{path}"
+
+
+class DomainResolver(Resolver):
+    """The organization is the one for which the host is verified: tasks.acme.com.
+
+    TENANCY_BASE_DOMAIN and what is below it name none: those are the site's own. What
+    is no host's name, such as an IP address, is refused as Django refuses hosts that
+    ALLOWED_HOSTS leaves out; every other host that is nobody's is answered as an
+    organization that does not exist.
+
+    Raises:
+        ImproperlyConfigured: TENANCY_BASE_DOMAIN is not set.
+    """
+
+    is_of_domains = True
+
+    def __init__(self) -> None:
+        _require_own_domain(type(self))
+
+    def find_address(self, request: HttpRequest) -> Address | None:
+        """Return the organization of the domain; see Resolver.find_address()."""
+        host, _port = _split_host(request)
+        if is_own_host(host):
+            return None
+        if not is_host(host):
+            raise DisallowedHost(
+                f"The host {host!r} is neither below TENANCY_BASE_DOMAIN nor a name "
+                "that an organization can have verified. Ask for the site by a name."
+            )
+        return Address(host=host)
+
+    def build_url(self, request: HttpRequest, slug: str, path: str) -> str | None:
+        """Return the address on the organization's first domain; None without one.
+
+        It is one query.
+        """
+        with look_up(LookUp.DOMAIN):
+            domains = Domain.objects.verified().filter(organization__living_slug=slug)
+            hosts = domains.order_by("verified_at", "pk").values_list("host", flat=True)
+            host = hosts.first()
+        if host is None:
+            return None
+        return f"{_make_origin(request, host)}{_script_name(request)}{path}"
 
 
 class PathResolver(Resolver):
@@ -183,6 +245,11 @@ class Resolvers:
                 "TENANCY_RESOLVERS names another resolver behind SessionResolver. Put "
                 "SessionResolver last."
             )
+        self.uses_domains = any(resolver.is_of_domains for resolver in resolvers)
+        if self.uses_domains:
+            for resolver in resolvers:
+                if isinstance(resolver, SubdomainResolver):
+                    resolver.refuses_others = False
         self.asks_session = bool(resolvers) and resolvers[-1].is_session
         self._addresses = [one for one in resolvers if not one.is_session]
         self.headers = [header for one in resolvers for header in one.headers]
@@ -197,8 +264,9 @@ class Resolvers:
         """
         found = [resolver.find_address(request) for resolver in self._addresses]
         named = [address for address in found if address is not None]
-        if len({address.slug for address in named}) > 1:
-            return [replace(address, slug="") for address in named]
+        slugs = {address.slug for address in named if address.slug is not None}
+        if len(slugs) > 1:
+            return [replace(address, slug="", host=None) for address in named]
         return named
 
     def build_url(self, request: HttpRequest, slug: str, path: str) -> str | None:
@@ -208,6 +276,56 @@ class Resolvers:
             if url is not None:
                 return url
         return None
+
+
+def merge_addresses(addresses: Sequence[Address]) -> Address | None:
+    """Return what the addresses of one request name together; None for none.
+
+    Where a path names an organization on another one's domain, that is nobody.
+    """
+    if not addresses:
+        return None
+    slugs = [one.slug for one in addresses if one.slug is not None]
+    hosts = [one.host for one in addresses if one.host is not None]
+    return Address(slug=slugs[0] if slugs else None, host=hosts[0] if hosts else None)
+
+
+def build_site_url(request: HttpRequest, path: str) -> str:
+    """Return an address on the site's own host, wherever the request was sent.
+
+    For links in mails, which an organization must not have on a domain of its own: its
+    members could read the secrets in them of whoever follows one.
+
+    Args:
+        request (HttpRequest): the present one.
+        path (str): as reverse() returns it.
+    """
+    domain = own_domain()
+    host, _port = _split_host(request)
+    if domain is None or is_own_host(host):
+        return request.build_absolute_uri(path)
+    return f"{_make_origin(request, domain)}{path}"
+
+
+def _require_own_domain(resolver: type[Resolver]) -> str:
+    domain = own_domain()
+    if not domain:
+        raise ImproperlyConfigured(
+            f"TENANCY_BASE_DOMAIN is {domain!r}, and TENANCY_RESOLVERS names "
+            f"{resolver.__name__}. Set it to the site's own domain, of which "
+            "organizations may have subdomains, such as 'example.com'."
+        )
+    return domain
+
+
+def _split_host(request: HttpRequest) -> tuple[str, str]:
+    """Return the host, in lower case and without the dot at its end, and the port."""
+    return split_domain_port(request.get_host())
+
+
+def _make_origin(request: HttpRequest, host: str) -> str:
+    _host, port = _split_host(request)
+    return f"{request.scheme}://{host}{f':{port}' if port else ''}"
 
 
 def _script_name(request: HttpRequest) -> str:

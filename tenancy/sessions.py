@@ -28,6 +28,7 @@ from tenancy.context import LookUp, look_up
 from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Session
 from tenancy.models.session import SessionManager
+from tenancy.resolvers import Address
 from tenancy.tokens import digest_token
 from tenancy.transactions import take_locks, verb
 
@@ -110,17 +111,17 @@ class SessionStore(SessionBase):
         agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")
         self._device = (find_ip_address(request), agent[:500])
 
-    def join_memberships(self, slug: str | None = None) -> None:
+    def join_memberships(self, address: Address | None = None) -> None:
         """Read the user and memberships together with the row, when that is read.
 
         They are the active membership or, where none is, two others at most.
 
         Args:
-            slug (str | None): of the organization that an address names, in place of
-                the others; None for no address.
+            address (Address | None): of the organization that is named, in place of
+                the others; None where none is.
         """
         if self._row is None:
-            self._join = _Join(slug)
+            self._join = _Join(address)
 
     @property
     def joined_user(self) -> Any:
@@ -471,25 +472,23 @@ class _Join:
     """What is read together with a session, in one query.
 
     Args:
-        slug (str | None): see SessionStore.join_memberships().
+        address (Address | None): see SessionStore.join_memberships().
     """
 
     NAME: ClassVar[str] = "candidate"
 
-    slug: str | None
+    address: Address | None
 
     def extend(self, rows: Any) -> Any:
         """Return the query of a session, with its user and memberships."""
         path = "user__memberships"
         is_active = Q(**{f"{path}__pk": F("membership")})
-        if self.slug is None:
+        if self.address is None:
             wanted = is_active | Q(membership=None)
         else:
-            named = Membership._base_manager.filter(
-                organization__living_slug=self.slug
-            ).values("pk")
+            named = self.address.filter(Membership._base_manager.all()).values("pk")
             # FilteredRelation refuses a QuerySet, for the OuterRef that it may hold.
-            wanted = is_active | Q(**{f"{path}__pk__in": named.query})
+            wanted = Q(**{f"{path}__pk__in": named.query})
         live = Q(**{f"{path}__ended_at": None})
         join: Any = FilteredRelation(path, condition=live & wanted)
         return (

@@ -97,6 +97,24 @@ team_left = Signal()
 
 Not where the membership ended, which sends member_ended.
 """
+
+# Domains
+
+domain_added = Signal()
+"""Sent when an organization has named a domain, not verified yet; ``domain``."""
+
+domain_verified = Signal()
+"""Sent when a domain was verified; ``domain``."""
+
+domain_failing = Signal()
+"""Sent when a verified domain's record is found missing or wrong, once; ``domain``."""
+
+domain_withdrawn = Signal()
+"""Sent when a domain's verification was withdrawn; ``domain``, which stays."""
+
+domain_removed = Signal()
+"""Sent when a domain was removed; ``domain``, which is deleted."""
+
 user_banned = Signal()
 """Sent when a ban is committed; ``user`` is the one who is kept out."""
 

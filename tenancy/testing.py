@@ -26,6 +26,7 @@ from tenancy.models import (
     Account,
     AuditEvent,
     BillingEvent,
+    Domain,
     Invitation,
     Membership,
     Plan,
@@ -126,6 +127,23 @@ class TeamMembershipFactory(TenantFactory):
 
     team = factory.SubFactory(TeamFactory)
     membership = factory.SubFactory(MembershipFactory)
+
+
+class DomainFactory(TenantFactory):
+    """Domains that nobody has verified; with ``is_verified=True``, verified ones."""
+
+    class Meta:
+        model = Domain
+
+    class Params:
+        is_verified = factory.Trait(
+            verified_at=factory.LazyFunction(timezone.now),
+            verified_host=factory.SelfAttribute("host"),
+            checked_at=factory.SelfAttribute("verified_at"),
+            finding="found",
+        )
+
+    host = factory.Sequence(lambda number: f"tasks{number}.example.org")
 
 
 class InvitationFactory(TenantFactory):

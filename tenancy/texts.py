@@ -10,11 +10,11 @@ from django.core.validators import RegexValidator, validate_email
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, F, Q
 from django.db.models.functions import Length
-from django.db.models.lookups import Exact
+from django.db.models.lookups import Exact, LessThanOrEqual
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.backends.enforcement import get_enforcement
-from tenancy.backends.texts import HasOnly
+from tenancy.backends.texts import HasOnly, HasShortWords
 
 SLUG = RegexValidator(
     r"^[a-z0-9]+(-[a-z0-9]+)*\Z",
@@ -24,6 +24,12 @@ SLUG = RegexValidator(
 
 DIGEST_LENGTH = 64
 """The characters of a SHA-256 digest in hexadecimal."""
+
+HOST_LENGTH = 253
+"""The characters of the longest name of a host, without the dot at its end."""
+
+LABEL_LENGTH = 63
+"""The characters of the longest part of such a name, between two dots."""
 
 
 if TYPE_CHECKING:
@@ -114,6 +120,22 @@ def has_form_of_slug(field: str) -> Q:
         & ~Q(**{f"{field}__startswith": "-"})
         & ~Q(**{f"{field}__endswith": "-"})
         & ~Q(**{f"{field}__contains": "--"})
+    )
+
+
+def has_form_of_host(field: str) -> Q:
+    """Return the condition of a host's name of two parts and more; no IP address."""
+    refused = Q(HasOnly(F(field), "0-9.")) | ~Q(**{f"{field}__contains": "."})
+    for mark in ".-":
+        refused |= Q(**{f"{field}__startswith": mark})
+        refused |= Q(**{f"{field}__endswith": mark})
+    for pair in ("..", ".-", "-."):
+        refused |= Q(**{f"{field}__contains": pair})
+    return (
+        Q(HasOnly(F(field), "a-z0-9.-"))
+        & Q(HasShortWords(F(field), LABEL_LENGTH))
+        & Q(LessThanOrEqual(Length(F(field)), HOST_LENGTH))
+        & ~refused
     )
 
 

@@ -7,6 +7,7 @@ from django.urls import path
 from tenancy.views import (
     account,
     devices,
+    domains,
     invitations,
     members,
     organizations,
@@ -68,6 +69,20 @@ urlpatterns = [
         "organization/archive/",
         organizations.ArchiveView.as_view(),
         name="organization-archive",
+    ),
+    path("organization/domains/", domains.DomainListView.as_view(), name="domain-list"),
+    path(
+        "organization/domains/new/", domains.DomainAddView.as_view(), name="domain-add"
+    ),
+    path(
+        "organization/domains/<uuid:pk>/verify/",
+        domains.DomainVerifyView.as_view(),
+        name="domain-verify",
+    ),
+    path(
+        "organization/domains/<uuid:pk>/remove/",
+        domains.DomainRemoveView.as_view(),
+        name="domain-remove",
     ),
     path("members/", members.MemberListView.as_view(), name="member-list"),
     path("members/leave/", members.LeaveView.as_view(), name="leave"),

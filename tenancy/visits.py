@@ -19,9 +19,9 @@ from django.utils.crypto import constant_time_compare
 from django.utils.functional import SimpleLazyObject, empty
 
 from tenancy.context import Key, LookUp, Scope, in_no_scope, look_up
-from tenancy.models import Membership
+from tenancy.models import Domain, Membership
 from tenancy.origin import Origin
-from tenancy.resolvers import Resolvers
+from tenancy.resolvers import Resolvers, build_site_url, merge_addresses
 from tenancy.sessions import SessionStore, find_ip_address
 
 SESSION_KEY = "tenancy_organization"
@@ -43,13 +43,14 @@ class Visit:
         self._request, self._resolvers = request, resolvers
         self.addresses = resolvers.find_addresses(request)
         """How the request names its organization; each names the same."""
-        address = self._address = self.addresses[0] if self.addresses else None
+        address = self._address = merge_addresses(self.addresses)
         # What reverse() puts before each path outside of an organization's.
         self._script_prefix = get_script_prefix()
         self._lazy_user: Any = None
         self._membership: Membership | None = None
         self._has_chosen = False
         self._suspended: Any = None
+        self._is_open = False
         self._former: Any = None
         self._user: Any = None
         self._scope: Scope | None = None
@@ -60,7 +61,7 @@ class Visit:
         self._store = session if isinstance(session, SessionStore) else None
         if self._store is not None:
             self._store.note_device(request)
-            self._store.join_memberships(None if address is None else address.slug)
+            self._store.join_memberships(address)
             if _is_unread(request.user):
                 self._promise_user()
 
@@ -68,6 +69,16 @@ class Visit:
     def headers(self) -> list[str]:
         """The headers on which each response depends."""
         return self._resolvers.headers
+
+    @property
+    def uses_domains(self) -> bool:
+        """Whether organizations are reached at domains of their own."""
+        return self._resolvers.uses_domains
+
+    @property
+    def is_at_domain(self) -> bool:
+        """Whether the request was sent to a host that may be an organization's own."""
+        return self._address is not None and self._address.host is not None
 
     @property
     def prefix(self) -> str:
@@ -81,10 +92,14 @@ class Visit:
     def build_url(self, slug: str, make_path: Callable[[], str]) -> str:
         """Return the address of a page in an organization.
 
+        On a domain of its own, it is on that one.
+
         Args:
             slug (str): the organization's.
             make_path (Callable): returns the page's path, by reverse().
         """
+        if self._is_at_domain_of(slug):
+            return make_path()
         before = get_script_prefix()
         set_script_prefix(self._script_prefix)
         try:
@@ -93,7 +108,12 @@ class Visit:
             set_script_prefix(before)
         script = self._script_prefix.rstrip("/")
         url = self._resolvers.build_url(self._request, slug, path.removeprefix(script))
-        return path if url is None else url
+        url = path if url is None else url
+        is_path = url.startswith("/")
+        # A path of the domain would be its own organization's.
+        return (
+            build_site_url(self._request, url) if self.is_at_domain and is_path else url
+        )
 
     def rebuild_url(self, slug: str) -> str | None:
         """Return the request's own address, with another slug in it."""
@@ -130,6 +150,26 @@ class Visit:
         """The suspended organization of a live membership that was asked for."""
         self.load()
         return self._suspended
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody who is not signed in is at an organization's own domain.
+
+        They can sign in there, and nothing else.
+        """
+        self.load()
+        return self._is_open
+
+    def admits(self, user: Any) -> bool:
+        """Return whether a user could enter the organization of the domain asked for.
+
+        Where it is no domain that names one, who signs in has others to go to.
+        """
+        if self._address is None or self._address.host is None:
+            return True
+        with look_up(LookUp.DOMAIN):
+            rows = self._address.filter(Membership.objects.live().filter(user=user.pk))
+            return bool(rows.exclude(organization__status="archived").exists())
 
     @property
     def former(self) -> Any:
@@ -174,6 +214,8 @@ class Visit:
                 self._origin = Origin(
                     self._origin.ip_address, self._store.impersonator_id
                 )
+        else:
+            self._is_open = self._find_open()
         self._user = user
         self.is_loaded = True
         if self._lazy_user is None:
@@ -278,7 +320,7 @@ class Visit:
             rows = rows.select_related("organization", "role")
             rows = rows.order_by("organization__status")
             if self._address is not None:
-                rows = rows.filter(organization__living_slug=self._address.slug)
+                rows = self._address.filter(rows)
             elif chosen is not None:
                 name = "pk" if is_membership else "organization"
                 try:
@@ -299,12 +341,11 @@ class Visit:
         None is taken where the session's choice is another one.
         """
         assert self._address is not None
-        slug = self._address.slug
-        named = [one for one in found if one.organization.slug == slug]
-        if not named:
-            self._former = self._find_former(user, slug)
+        if not found:
+            if self._address.slug is not None and self._address.host is None:
+                self._former = self._find_former(user, self._address.slug)
             return
-        (membership,) = named
+        (membership,) = found
         if chosen and not _is_chosen(membership, chosen, is_membership):
             return
         self._take(membership, has_chosen=True)
@@ -322,6 +363,19 @@ class Visit:
             rows = rows.exclude(organization__status="archived")
             membership = rows.select_related("organization").first()
         return None if membership is None else membership.organization
+
+    def _find_open(self) -> bool:
+        """Return whether the request is at the domain of an active organization."""
+        address = self._address
+        if address is None or address.host is None or address.slug is not None:
+            return False
+        with look_up(LookUp.DOMAIN):
+            rows = address.filter(Domain.objects.verified())
+            return bool(rows.filter(organization__status="active").exists())
+
+    def _is_at_domain_of(self, slug: str) -> bool:
+        membership = self.membership if self.is_at_domain else None
+        return membership is not None and membership.organization.slug == slug
 
     def _choose_of_session(self, found: list[Membership], chosen: Key | None) -> None:
         if chosen is None:
@@ -343,13 +397,19 @@ def require_visit(request: Any) -> Visit:
     Raises:
         ImproperlyConfigured: no TenancyMiddleware stands before whoever asks.
     """
-    visit = getattr(request, "_tenancy_visit", None)
-    if not isinstance(visit, Visit):
+    visit = find_visit(request)
+    if visit is None:
         raise ImproperlyConfigured(
             "A request was asked for its organization that TenancyMiddleware has not "
             "seen. Put 'tenancy.middleware.TenancyMiddleware' in MIDDLEWARE."
         )
     return visit
+
+
+def find_visit(request: Any) -> Visit | None:
+    """Return the visit of a request; None of one that the middleware has not seen."""
+    visit = getattr(request, "_tenancy_visit", None)
+    return visit if isinstance(visit, Visit) else None
 
 
 def describe(request: Any, visit: Visit) -> None:

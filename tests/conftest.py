@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
 
 import django
 import pytest
 from django.db import connection
+from pytest_django import Settings
 from pytest_django.plugin import blocking_manager_key
 
 from tenancy.models import Organization, User
+from tests.nameserver import NameServer
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -59,3 +63,12 @@ def acme(alice: User) -> Organization:
 def globex(bob: User) -> Organization:
     """The organization that the tests must not reach."""
     return Organization.objects.create_with_owner(name="Globex", owner=bob)
+
+
+@pytest.fixture
+def name_server(settings: Settings) -> Iterator[NameServer]:
+    """A name server of the test's own, which domains' records are asked of."""
+    with NameServer() as server:
+        settings.TENANCY_DNS_SERVERS = [server.address]
+        settings.TENANCY_DNS_TIMEOUT = timedelta(seconds=0.3)
+        yield server

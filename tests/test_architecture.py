@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("predicates",),
     ("constraints", "policies", "querysets"),
     ("fields", "encryption", "operations", "texts"),
+    ("challenges", "hosts"),
     (
         "billing",
         "connections",

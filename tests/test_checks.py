@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tenancy.checks import (
     MIDDLEWARE,
     check_backends,
     check_databases,
+    check_domains,
     check_middleware,
     check_model,
     check_models,
@@ -553,6 +555,42 @@ def test_backends_when_one_is_listed_is_no_error(
     settings.AUTHENTICATION_BACKENDS = backends
 
     assert check_backends() == []
+
+
+# E017, W001, W002
+
+
+def test_domains_when_not_used_are_not_checked(settings: Any) -> None:
+    """A site of one host may have any hosts and cookies."""
+    settings.ALLOWED_HOSTS = ["example.com"]
+    settings.SESSION_COOKIE_DOMAIN = ".example.com"
+
+    assert check_domains() == []
+
+
+def test_domains_when_settings_are_in_the_way_are_warned_of(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dnspython, hosts and cookies of their own, domains do not work."""
+    settings.TENANCY_RESOLVERS = [
+        "tenancy.resolvers.DomainResolver",
+        "tenancy.resolvers.SessionResolver",
+    ]
+
+    assert check_domains() == []
+    settings.ALLOWED_HOSTS = [".example.com"]
+    settings.CSRF_COOKIE_DOMAIN = ".example.com"
+    monkeypatch.setitem(sys.modules, "dns.resolver", None)
+    found = check_domains()
+
+    assert [message.id for message in found] == [
+        "tenancy.E017",
+        "tenancy.W001",
+        "tenancy.W002",
+    ]
+    assert "pip install 'django-org-tenancy[domains]'" in str(found[0].hint)
+    assert "ALLOWED_HOSTS is ['.example.com']" in found[1].msg
+    assert "Leave CSRF_COOKIE_DOMAIN out" in str(found[2].hint)
 
 
 # E011

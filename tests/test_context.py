@@ -252,6 +252,8 @@ def test_look_ups_are_the_enumerated_ones() -> None:
         "CREATION",
         "ERASURE",
         "DELETION_OF_USER",
+        "DOMAIN",
+        "DOMAIN_RECHECK",
         "FLUSH",
         "INVITATION_EXPIRY",
         "INVITATION_BY_TOKEN",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.views import PasswordResetView
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -16,17 +17,22 @@ from django.urls import get_script_prefix, path, reverse
 from pytest_django import Settings
 
 import tenancy
+from tenancy.decorators import sign_in_step
 from tenancy.middleware import switch_organization
-from tenancy.models import Membership, Organization, Session, User
+from tenancy.models import Domain, Membership, Organization, Session, User
 from tenancy.resolvers import (
     Address,
+    DomainResolver,
     HeaderResolver,
     PathResolver,
     Resolver,
     Resolvers,
     SessionResolver,
     SubdomainResolver,
+    build_site_url,
 )
+from tenancy.testing import DomainFactory
+from tenancy.visits import require_visit
 
 Get = Callable[..., Any]  # A test client's response has more than HttpResponse.
 
@@ -64,11 +70,34 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(reverse("show") for _ in range(2))
 
 
+def link(request: Any, slug: str) -> HttpResponse:
+    visit = require_visit(request)
+    return HttpResponse(visit.build_url(slug, lambda: reverse("show")))
+
+
+def tell_organization(request: Any) -> HttpResponse:
+    return HttpResponse(str(request.organization))
+
+
+@sign_in_step
+def ask_second_factor(request: Any) -> HttpResponse:
+    return tell_organization(request)
+
+
+class ResetView(PasswordResetView):
+    def dispatch(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse("reset")
+
+
 urlpatterns = [
     path("show/", show, name="show"),
     path("show-async/", show_async),
     path("switch/", switch),
     path("stream/", stream),
+    path("link/<slug:slug>/", link),
+    path("enter/", tell_organization),
+    path("second-factor/", ask_second_factor),
+    path("reset/", ResetView.as_view()),
 ]
 
 
@@ -461,3 +490,264 @@ def test_settings_name_prefix_and_header(
     assert HeaderResolver().headers == ["X-Acting-For"]
     assert PathResolver().build_url(request, "acme", "/x/") == "/org/acme/x/"
     assert HeaderResolver().build_url(request, "acme", "/x/") is None
+
+
+# Domains of organizations' own
+
+HOST = "tasks.acme.test"
+DOMAINS = "tenancy.resolvers.DomainResolver"
+
+
+@pytest.fixture
+def domain(acme: Organization, settings: Settings) -> Domain:
+    """The domain of acme's that is verified, with DomainResolver in its place."""
+    settings.TENANCY_RESOLVERS = [RESOLVERS[0], DOMAINS, RESOLVERS[1], SESSION]
+    made: Domain = DomainFactory(organization=acme, host=HOST, is_verified=True)
+    return made
+
+
+def see(ask: Get, host: str, address: str = "/show/", **kw: Any) -> Any:
+    """Return all that can be seen of an answer, and how many queries it took."""
+    with CaptureQueriesContext(connection) as queries:
+        response = ask(address, host=host, **kw)
+    headers = sorted(response.headers.items())
+    return response.status_code, response.content, headers, len(queries)
+
+
+@pytest.mark.parametrize(
+    "host", [HOST, HOST.upper(), f"{HOST}.", f"{HOST}:8000", f"{HOST}.:8000"]
+)
+def test_member_is_in_the_organization_of_the_domain(
+    domain: Domain, get: Get, acme: Organization, host: str
+) -> None:
+    """A host that is verified is answered in its organization's scope, by one query."""
+    with CaptureQueriesContext(connection) as queries:
+        response = get("/show/", host=host)
+
+    told = response.json()
+    assert (told["organization"], told["scope"]) == ("acme", str(acme.pk))
+    assert len(queries) == 1
+    assert response.headers["Cache-Control"] == "private"
+
+
+def test_domain_of_nobody_is_an_unknown_organization(
+    domain: Domain,
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    acme: Organization,
+    globex: Organization,
+) -> None:
+    """Hosts of others, unverified and unknown, are one 404, by as many queries."""
+    DomainFactory(organization=globex, host="globex.test", is_verified=True)
+    DomainFactory(organization=acme, host="new.test")
+    DomainFactory(organization=globex, host="lent.test")
+
+    members = [
+        see(get, host)
+        for host in ("globex.test", "new.test", "nobody.test", f"x.{HOST}")
+    ]
+    strangers = [
+        see(make_get(None), host) for host in ("new.test", "lent.test", "nobody.test")
+    ]
+
+    assert [one[0] for one in (*members, *strangers)] == [404] * 7
+    assert all(one == members[0] for one in members) and members[0][3] == 1
+    assert all(one == strangers[0] for one in strangers) and strangers[0][3] == 1
+    assert members[0][1] == see(get, "globex.example.com")[1]
+
+
+@pytest.mark.parametrize("status", ["suspended", "archived"])
+def test_domain_of_organization_that_is_not_active(
+    domain: Domain,
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    acme: Organization,
+    bob: User,
+    status: str,
+) -> None:
+    """An archived one's is nobody's; a suspended one's tells its members alone."""
+    with tenancy.scope(acme):
+        if status == "suspended":
+            acme.suspend(reason="unpaid")
+        else:
+            acme.archive()
+
+    for user in (None, bob):
+        ask = make_get(user)
+        assert see(ask, HOST) == see(ask, "nobody.test")
+    if status == "suspended":
+        page = get("/show/", host=HOST)
+        assert page.status_code == 403 and b"Acme is suspended" in page.content
+    else:
+        assert see(get, HOST) == see(get, "nobody.test")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("192.0.2.1", 400),
+        ("[::1]:80", 400),
+        ("localhost", 400),
+        ("acme.0x7f", 400),
+        ("a_b.test", 400),
+        ("täsks.test", 400),
+        ("tasks.acme.test@evil.test", 400),
+        (f"{HOST}..", 400),
+        (f"{HOST}.evil.test", 404),
+        ("evil.test", 404),
+        ("b.acme.example.com", 404),
+    ],
+)
+def test_trick_hosts_name_nobody(
+    domain: Domain, get: Get, host: str, status: int
+) -> None:
+    """What is no host's name is refused; what is nobody's does not exist."""
+    assert get("/show/", host=host).status_code == status
+
+
+def test_forwarded_host_is_believed_as_django_says(
+    domain: Domain, get: Get, settings: Settings
+) -> None:
+    """X-Forwarded-Host names a domain where USE_X_FORWARDED_HOST says so."""
+    forwarded = {"x-forwarded-host": HOST}
+
+    assert get("/show/", host="evil.test", **forwarded).status_code == 404
+    settings.USE_X_FORWARDED_HOST = True
+    told = get("/show/", host="evil.test", **forwarded).json()
+    assert told["organization"] == "acme"
+
+
+def test_domain_and_other_addresses_name_the_same(
+    domain: Domain,
+    get: Get,
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    acme: Organization,
+    globex: Organization,
+) -> None:
+    """A path of the domain's own organization is one more name; another's is nobody."""
+    with tenancy.scope(globex):
+        Membership.objects.create(user=alice)
+
+    assert get("/o/acme/show/", host=HOST).json()["organization"] == "acme"
+    for slug in ("globex", "nobody"):
+        assert get(f"/o/{slug}/show/", host=HOST).status_code == 404
+    assert get("/o/globex/show/").json()["organization"] == "globex"
+    for ask in (get, make_get(None)):
+        assert see(ask, HOST, "/o/nobody/show/") == see(ask, "no.test", "/o/x/show/")
+
+
+def test_choice_that_differs_from_the_domain_is_refused(
+    domain: Domain, alice: User, acme: Organization, globex: Organization
+) -> None:
+    """The session's choice of another organization is 404, and none is made there."""
+    with tenancy.scope(globex):
+        Membership.objects.create(user=alice)
+    client = Client(headers={"host": HOST})
+    client.force_login(alice)
+
+    assert client.get("/show/").json()["organization"] == "acme"
+    client.post("/switch/", {"key": str(acme.pk)})
+    assert client.get("/show/").json()["organization"] == "acme"
+    client.post("/switch/", {"key": str(globex.pk)})
+    assert client.get("/show/").json()["organization"] == "acme"
+    site = {"host": "example.com"}
+    client.post("/switch/", {"key": str(globex.pk)}, headers=site)
+    assert client.get("/show/").status_code == 404
+    assert client.get("/show/", headers=site).json()["organization"] == "globex"
+
+
+def test_session_that_was_read_before_is_enough_at_a_domain(
+    domain: Domain, alice: User, globex: Organization, settings: Settings
+) -> None:
+    """It is the same where the session is read first, or is kept elsewhere."""
+    DomainFactory(organization=globex, host="globex.test", is_verified=True)
+    engines = ("tenancy.sessions", "django.contrib.sessions.backends.db")
+    settings.MIDDLEWARE.insert(-1, f"{__name__}.read_session")
+    for settings.SESSION_ENGINE in engines:
+        client = Client(headers={"host": HOST})
+        client.force_login(alice)
+
+        assert client.get("/show/").json()["organization"] == "acme"
+        other = client.get("/show/", headers={"host": "globex.test"})
+        assert other.status_code == 404
+
+
+def test_signed_out_can_sign_in_at_a_domain_only(
+    domain: Domain, make_get: Callable[[User | None], Get], settings: Settings
+) -> None:
+    """Who is not signed in is led to the page of LOGIN_URL, and steps beside it."""
+    settings.LOGIN_URL = "/enter/"
+    get = make_get(None)
+
+    for address in ("/show/?page=2", "/show-async/", "/reset/"):
+        response = get(address, host=HOST)
+        assert response.status_code == 302
+        if address != "/reset/":
+            assert response.headers["Location"].startswith("/enter/?next=/show")
+        assert "Cookie" in response.headers["Vary"]
+    posted = get("/show/", host=HOST, method="post")
+    assert posted.headers["Location"] == "/enter/?next=/"
+    for address in ("/enter/", "/second-factor/"):
+        assert get(address, host=HOST).content == b"None"
+    assert get("/nowhere/", host=HOST).status_code == 404
+    assert get("/show/").json()["organization"] is None
+
+
+def test_password_is_reset_at_the_site_only(domain: Domain, get: Get) -> None:
+    """No mail about anybody's password names an organization's domain."""
+    for method in ("get", "post"):
+        response = get("/reset/?x=1", host=f"{HOST}:8000", method=method)
+        assert response.headers["Location"] == "http://example.com:8000/reset/?x=1"
+    assert get("/reset/").status_code == 200
+
+
+def test_links_stay_at_the_domain_or_lead_there(
+    domain: Domain,
+    make_get: Callable[[User | None], Get],
+    alice: User,
+    globex: Organization,
+    settings: Settings,
+) -> None:
+    """A link into the organization stays at its domain; others lead to a host."""
+
+    def link(slug: str, host: str) -> str:
+        # The handler reads the resolvers once.
+        page = make_get(alice)(f"/link/{slug}/", host=host)
+        return str(page.content.decode())
+
+    assert link("acme", HOST) == "/show/"
+    assert link("acme", f"{HOST}:8000") == "/show/"
+    assert link("globex", HOST) == "http://globex.example.com/show/"
+    settings.TENANCY_RESOLVERS = [DOMAINS, RESOLVERS[1]]
+    assert link("globex", HOST) == "http://example.com/o/globex/show/"
+    assert link("globex", "example.com") == "/o/globex/show/"
+    settings.TENANCY_RESOLVERS = [DOMAINS]
+    assert link("globex", HOST) == "http://example.com/show/"
+
+
+def test_resolver_of_domains_builds_addresses(
+    domain: Domain, rf: RequestFactory, acme: Organization, globex: Organization
+) -> None:
+    """The first domain that was verified is the organization's address."""
+    DomainFactory(organization=acme, host="second.test", is_verified=True)
+    DomainFactory(organization=globex, host="globex.test")
+    request = rf.get("/", headers={"host": "example.com:8000"})
+    resolver = DomainResolver()
+
+    assert resolver.build_url(request, "acme", "/x/") == f"http://{HOST}:8000/x/"
+    assert resolver.build_url(request, "globex", "/x/") is None
+
+
+def test_site_url_names_the_site(rf: RequestFactory, settings: Settings) -> None:
+    """Links in mails name the site's own host, whichever was asked."""
+    for host, url in (
+        (f"{HOST}:8000", "http://example.com:8000/x/"),
+        ("acme.example.com", "http://acme.example.com/x/"),
+    ):
+        request = rf.get("/", headers={"host": host})
+        assert build_site_url(request, "/x/") == url
+    settings.TENANCY_BASE_DOMAIN = None
+    assert build_site_url(rf.get("/"), "/x/") == "http://testserver/x/"
+    with pytest.raises(ImproperlyConfigured, match="names DomainResolver"):
+        DomainResolver()

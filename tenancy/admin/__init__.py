@@ -23,6 +23,7 @@ from tenancy.admin.billing import (
     PurchaseAdmin,
     SubscriptionAdmin,
 )
+from tenancy.admin.domains import DomainAdmin
 from tenancy.admin.invitations import InvitationAdmin
 from tenancy.admin.members import MembershipAdmin
 from tenancy.admin.organizations import OrganizationAdmin, OrganizationSlugAdmin
@@ -38,6 +39,7 @@ __all__ = [
     "ActionForm",
     "AuditEventAdmin",
     "BillingEventAdmin",
+    "DomainAdmin",
     "InvitationAdmin",
     "MembershipAdmin",
     "OrganizationAdmin",

@@ -20,6 +20,7 @@ from tenancy.admin.actions import (
 )
 from tenancy.admin.base import TenantAdmin
 from tenancy.models import Invitation, Role
+from tenancy.resolvers import build_site_url
 
 PAGE = "tenancy:invitation-open"
 """The name of the page on which an invitation is answered, given its token."""
@@ -145,7 +146,7 @@ class InvitationAdmin(ActingAdmin, TenantAdmin):
     ) -> HttpResponseBase:
         """Return the page that shows the token, which is kept nowhere."""
         try:
-            secret = request.build_absolute_uri(reverse(PAGE, args=[token]))
+            secret = build_site_url(request, reverse(PAGE, args=[token]))
         except NoReverseMatch:
             # The project has a page of its own, or none.
             secret = token

@@ -11,6 +11,7 @@ from tenancy.admin.billing import (
     PurchaseAdmin,
     SubscriptionAdmin,
 )
+from tenancy.admin.domains import DomainAdmin
 from tenancy.admin.invitations import InvitationAdmin
 from tenancy.admin.members import MembershipAdmin
 from tenancy.admin.organizations import OrganizationAdmin, OrganizationSlugAdmin
@@ -23,6 +24,7 @@ from tenancy.models import (
     Account,
     AuditEvent,
     BillingEvent,
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -45,6 +47,7 @@ admin.site.register(OrganizationSlug, OrganizationSlugAdmin)
 admin.site.register(Membership, MembershipAdmin)
 admin.site.register(Role, RoleAdmin)
 admin.site.register(Team, TeamAdmin)
+admin.site.register(Domain, DomainAdmin)
 admin.site.register(Invitation, InvitationAdmin)
 admin.site.register(Session, SessionAdmin)
 admin.site.register(Account, AccountAdmin)

@@ -13,7 +13,7 @@ class HasOnly(Func):
     Args:
         expression (F | str): the text.
         characters (str): the inside of a character class, "a-z0-9-"; ASCII letters,
-            digits and hyphens only, since it becomes a part of the SQL.
+            digits, dots and hyphens only, since it becomes a part of the SQL.
     """
 
     output_field = BooleanField()
@@ -35,4 +35,34 @@ class HasOnly(Func):
     def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         # With regard to case, since the column's collation is an exact one.
         template = f"%(expressions)s NOT REGEXP '[^{self.characters}]'"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
+class HasShortWords(Func):
+    """True of a text in which no word between dots is longer than so many characters.
+
+    Args:
+        expression (F | str): the text.
+        longest (int): how long a word may be.
+    """
+
+    output_field = BooleanField()
+    conditional = True
+
+    def __init__(self, expression: Any, longest: int) -> None:
+        super().__init__(expression)
+        self.longest = longest
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # GLOB cannot count.
+        word = "[^.]" * (self.longest + 1)
+        template = f"%(expressions)s NOT GLOB '*{word}*'"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = f"%(expressions)s !~ '[^.]{{{self.longest + 1}}}'"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = f"%(expressions)s NOT REGEXP '[^.]{{{self.longest + 1}}}'"
         return super().as_sql(compiler, connection, template=template, **context)

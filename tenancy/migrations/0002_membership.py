@@ -8,8 +8,10 @@ from django.conf import settings
 from django.db import migrations, models
 
 import tenancy.backends.texts
+import tenancy.challenges
 import tenancy.constraints
 import tenancy.fields
+import tenancy.hosts
 import tenancy.identifiers
 import tenancy.policies
 import tenancy.texts
@@ -1506,6 +1508,233 @@ class Migration(migrations.Migration):
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_auditevent_f7b904",
+                        version=1,
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Domain",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "host",
+                    tenancy.texts.ExactCharField(
+                        max_length=253,
+                        validators=[tenancy.hosts.validate_host],
+                        verbose_name="domain",
+                    ),
+                ),
+                (
+                    "token",
+                    tenancy.texts.ExactCharField(
+                        default=tenancy.challenges.make_challenge,
+                        editable=False,
+                        max_length=64,
+                        verbose_name="token",
+                    ),
+                ),
+                (
+                    "verified_at",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="verified at"
+                    ),
+                ),
+                (
+                    "checked_at",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="checked at"
+                    ),
+                ),
+                (
+                    "finding",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        choices=[
+                            ("found", "found"),
+                            ("absent", "no record"),
+                            ("wrong", "another record"),
+                            ("unanswered", "no answer"),
+                        ],
+                        default="",
+                        editable=False,
+                        max_length=16,
+                        verbose_name="last finding",
+                    ),
+                ),
+                (
+                    "failing_since",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="failing since"
+                    ),
+                ),
+                (
+                    "verified_host",
+                    tenancy.texts.ExactCharField(
+                        editable=False,
+                        max_length=253,
+                        null=True,
+                        verbose_name="domain while verified",
+                    ),
+                ),
+                (
+                    "organization",
+                    tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
+                ),
+            ],
+            options={
+                "verbose_name": "domain",
+                "verbose_name_plural": "domains",
+                "ordering": ["host"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("organization", "host"),
+                        name="tenancy_domain_host_once",
+                        violation_error_message="The organization has this domain.",
+                    ),
+                    tenancy.constraints.UniqueEverywhere(
+                        fields=("verified_host",), name="tenancy_domain_verified_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.texts.HasOnly(
+                                models.F("host"), "a-z0-9.-"
+                            ),
+                            tenancy.backends.texts.HasShortWords(models.F("host"), 63),
+                            django.db.models.lookups.LessThanOrEqual(
+                                django.db.models.functions.text.Length(
+                                    models.F("host")
+                                ),
+                                253,
+                            ),
+                            models.Q(
+                                tenancy.backends.texts.HasOnly(
+                                    models.F("host"), "0-9."
+                                ),
+                                models.Q(("host__contains", "."), _negated=True),
+                                ("host__startswith", "."),
+                                ("host__endswith", "."),
+                                ("host__startswith", "-"),
+                                ("host__endswith", "-"),
+                                ("host__contains", ".."),
+                                ("host__contains", ".-"),
+                                ("host__contains", "-."),
+                                _connector="OR",
+                                _negated=True,
+                            ),
+                        ),
+                        name="tenancy_domain_host_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.texts.HasOnly(models.F("token"), "0-9a-f"),
+                            django.db.models.lookups.Exact(
+                                django.db.models.functions.text.Length(
+                                    models.F("token")
+                                ),
+                                64,
+                            ),
+                        ),
+                        name="tenancy_domain_token_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("verified_at__isnull", True),
+                                ("verified_host__isnull", True),
+                            ),
+                            models.Q(
+                                ("verified_at__isnull", False),
+                                ("verified_host__isnull", False),
+                                ("verified_host", models.F("host")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_verified_is_host",
+                        violation_error_message="A verified domain does not become another one. Add that one.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "finding__in",
+                                ["", "found", "absent", "wrong", "unanswered"],
+                            )
+                        ),
+                        name="tenancy_domain_finding_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("checked_at__isnull", True), ("finding", "")),
+                            models.Q(
+                                ("checked_at__isnull", False),
+                                models.Q(("finding", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_finding_dated",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("verified_at__isnull", True),
+                            models.Q(
+                                ("checked_at__isnull", False),
+                                ("verified_at__lte", models.F("checked_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_verified_by_check",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("failing_since__isnull", True),
+                            models.Q(
+                                ("failing_since__gte", models.F("verified_at")),
+                                ("verified_at__isnull", False),
+                                ("failing_since__lte", models.F("checked_at")),
+                                models.Q(("finding", "found"), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_failing_verified",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("verified_at__isnull", True),
+                            ("failing_since__isnull", False),
+                            ("finding__in", ["found", "unanswered"]),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_failure_dated",
+                    ),
+                    tenancy.policies.OrganizationPolicy(
+                        field="organization",
+                        name="tenancy_tenancy_domain_3f2683",
                         version=1,
                     ),
                 ],

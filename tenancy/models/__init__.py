@@ -6,6 +6,7 @@ from tenancy.models.account import Account
 from tenancy.models.audit_event import AuditEvent
 from tenancy.models.billing_customer import aset_billing_customer, set_billing_customer
 from tenancy.models.billing_event import BillingEvent
+from tenancy.models.domain import Domain
 from tenancy.models.invitation import Invitation
 from tenancy.models.lock import Lock
 from tenancy.models.membership import Membership
@@ -34,6 +35,7 @@ __all__ = [
     "Account",
     "AuditEvent",
     "BillingEvent",
+    "Domain",
     "Invitation",
     "Lock",
     "Membership",

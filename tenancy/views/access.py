@@ -21,6 +21,7 @@ from django.views.generic import FormView, TemplateView, View
 
 from tenancy import conf
 from tenancy.refusals import REFUSALS, add_refusal, explain
+from tenancy.visits import require_visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,18 @@ class ChangeView(View):
     @abstractmethod
     def get_success_url(self) -> str:
         """Return the address of the page that shows the outcome."""
+
+
+def lead_to_work(request: HttpRequest, organization: Any) -> HttpResponse:
+    """Return the way to LOGIN_REDIRECT_URL, in an organization that was switched to."""
+    visit = require_visit(request)
+    if not visit.is_at_domain:
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    # A domain is one organization's: others are reached at another host.
+    slug = organization.slug
+    return redirect(
+        visit.build_url(slug, lambda: resolve_url(settings.LOGIN_REDIRECT_URL))
+    )
 
 
 def require_valid(form: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tenancy import conf
 from tenancy.attempts import take_attempt
 from tenancy.mail import send_mail_on_commit
 from tenancy.refusals import REFUSALS, add_refusal
+from tenancy.resolvers import build_site_url
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     ChangeView,
@@ -136,7 +137,7 @@ def send_verification(request: HttpRequest, user: Any) -> None:
         "verification",
         to=user.email,
         context={
-            "link": request.build_absolute_uri(path),
+            "link": build_site_url(request, path),
             "expires_at": verification.expires_at,
         },
         using=find_alias(verification),

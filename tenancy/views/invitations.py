@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -19,6 +18,7 @@ from tenancy.mail import send_mail_on_commit
 from tenancy.middleware import switch_organization
 from tenancy.models import Invitation
 from tenancy.refusals import REFUSALS, explain
+from tenancy.resolvers import build_site_url
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     INVITE,
@@ -26,6 +26,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    lead_to_work,
     list_entries,
 )
 
@@ -224,7 +225,7 @@ class AnswerView(PageView):
             _("You are a member of %(organization)s now.")
             % {"organization": switched.organization},
         )
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return lead_to_work(self.request, switched.organization)
 
     @method_decorator(sensitive_variables("token"))
     def decline(self, token: Any) -> HttpResponse:
@@ -283,7 +284,7 @@ def _without_referrer(response: HttpResponse) -> HttpResponse:
 
 def _make_link(request: HttpRequest, token: str) -> str:
     path = reverse("tenancy:invitation-open", kwargs={"token": token})
-    return request.build_absolute_uri(path)
+    return build_site_url(request, path)
 
 
 def _keep_link(request: Any, token: str) -> None:

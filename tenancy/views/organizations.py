@@ -3,12 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, resolve_url
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -32,7 +31,9 @@ from tenancy.views.access import (
     PageView,
     SignedInView,
     change_organization,
+    lead_to_work,
 )
+from tenancy.visits import require_visit
 
 
 def list_organizations(user: Any) -> list[Any]:
@@ -67,7 +68,7 @@ class SwitchView(SignedInView):
         words = _("You are in %(organization)s now.")
         organization = {"organization": membership.organization}
         messages.success(request, words % organization)
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return lead_to_work(request, membership.organization)
 
 
 class OrganizationCreateView(SignedInView, FormPageView):
@@ -84,11 +85,12 @@ class OrganizationCreateView(SignedInView, FormPageView):
             name=form.cleaned_data["name"], owner=self.request.user
         )
         switch_organization(self.request, made.pk)
+        self.made = made
         return _("You are in %(organization)s now.") % {"organization": made}
 
     def get_success_url(self) -> str:
         """Go to work."""
-        return resolve_url(settings.LOGIN_REDIRECT_URL)
+        return lead_to_work(self.request, self.made).url
 
 
 # Of the one that is active
@@ -108,6 +110,11 @@ class SettingsView(MemberView, FormPageView):
         ):
             raise PermissionDenied("The role does not grant the permission.")
         return refusal
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add whether requests are answered at organizations' own domains."""
+        used = require_visit(self.request).uses_domains
+        return super().get_context_data(domains_are_used=used, **kwargs)
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Add the organization, read anew: a form writes into its instance."""

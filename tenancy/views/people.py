@@ -29,6 +29,7 @@ from tenancy.sessions import find_ip_address
 from tenancy.views.access import FormPageView
 from tenancy.views.account import send_verification
 from tenancy.views.invitations import WAITING
+from tenancy.visits import require_visit
 
 
 class SignInView(views.LoginView):
@@ -43,7 +44,14 @@ class SignInView(views.LoginView):
     redirect_authenticated_user = True
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Let in who gave the right password."""
+        """Let in who gave the right password, at a domain its members only.
+
+        At another host a stranger has organizations of their own to go to.
+        """
+        if not require_visit(self.request).admits(form.get_user()):
+            words = _("You are no member of the organization of this domain.")
+            form.add_error(None, ValidationError(words, code="stranger"))
+            return self.form_invalid(form)
         return self.admit(form.get_user())
 
     def admit(self, user: Any) -> HttpResponse:

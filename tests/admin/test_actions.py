@@ -18,6 +18,7 @@ from tenancy.models import (
     Account,
     AuditEvent,
     BillingEvent,
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -31,6 +32,7 @@ from tenancy.models import (
 from tenancy.testing import (
     AccountFactory,
     BillingEventFactory,
+    DomainFactory,
     InvitationFactory,
     PlanFactory,
     SessionFactory,
@@ -38,6 +40,7 @@ from tenancy.testing import (
 )
 from tests.admin.conftest import sign_in
 from tests.admin.test_pages import path_of
+from tests.nameserver import NameServer
 
 pytestmark = pytest.mark.django_db
 
@@ -567,6 +570,49 @@ def test_team_is_joined_and_left_by_the_verbs(
         "team.changed",
     ]
     assert "1 of 1 are taken" in text(refused)
+
+
+def test_domain_is_added_verified_and_removed_by_the_verbs(
+    staff: Client, acme: Organization, name_server: NameServer, settings: Settings
+) -> None:
+    """The admin shows the record, looks for it when told to, and edits nothing."""
+    staff.post(path_of(Domain, "add/"), {"host": "Tasks.Acme.test"})
+    with tenancy.scope(acme):
+        domain = Domain.objects.get()
+    page = text(staff.get(path_of(Domain, "change/", domain.pk)))
+    refused = text(act(staff, domain, "verify"))
+    name_server.publish(domain.host, domain.token)
+    verified = text(act(staff, domain, "verify"))
+    settings.TENANCY_LIMITS = {"domains": 1}
+    more = staff.post(path_of(Domain, "add/"), {"host": "b.test"})
+    staff.post(path_of(Domain, "delete/", domain.pk), {"post": "yes"})
+
+    assert "_tenancy-challenge.tasks.acme.test" in page and domain.token in page
+    assert 'name="host"' not in page and 'name="_save"' not in page
+    assert "is absent. Set it to" in refused and "Done: tasks.acme.test" in verified
+    assert "1 of 1 are taken" in text(more)
+    assert [name for name in trail(acme) if name.startswith("domain.")] == [
+        "domain.added",
+        "domain.verified",
+        "domain.removed",
+    ]
+
+
+def test_domains_are_verified_and_removed_from_the_list(
+    staff: Client, acme: Organization, name_server: NameServer
+) -> None:
+    """What is done to many is done to each by the verb."""
+    domains = DomainFactory.create_batch(2, organization=acme)
+    name_server.publish(domains[0].host, domains[0].token)
+    chosen = {"_selected_action": [str(one.pk) for one in domains]}
+
+    answer = staff.post(
+        path_of(Domain), {**chosen, "action": "verify", "confirmed": "yes"}, follow=True
+    )
+    staff.post(path_of(Domain), {**chosen, "action": "delete_selected", "post": "yes"})
+
+    assert "Done: tasks" in text(answer) and "is absent. Set it to" in text(answer)
+    assert trail(acme)[-3:] == ["domain.verified", "domain.removed", "domain.removed"]
 
 
 # People, for superusers

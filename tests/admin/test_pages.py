@@ -23,6 +23,7 @@ from tenancy.models import (
     Account,
     AuditEvent,
     BillingEvent,
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -41,6 +42,7 @@ from tenancy.testing import (
     AccountFactory,
     AuditEventFactory,
     BillingEventFactory,
+    DomainFactory,
     InvitationFactory,
     PlanFactory,
     PurchaseFactory,
@@ -108,6 +110,7 @@ def fill(organization: Organization, *, mark: str, secrets: bool = False) -> Row
             Membership: membership,
             Role: Role.objects.get(key="member"),
             Team: team,
+            Domain: DomainFactory(host=f"{mark}.test"),
             Invitation: InvitationFactory(email=f"{mark}@example.com", **digests),
             Subscription: SubscriptionFactory(plan=plan),
             Purchase: PurchaseFactory(description=f"{mark} purchase"),
@@ -199,7 +202,7 @@ def test_pages_open_for_a_superuser(
 
     pages = list(visit(superuser, rows))
 
-    assert len(pages) == 6 * len(site._registry) == 6 * 22
+    assert len(pages) == 6 * len(site._registry) == 6 * 23
     for model, page, answer in pages:
         expected = expect(model, page, is_over_all=is_over_all)
         assert answer.status_code == expected, (model, page)

@@ -116,6 +116,8 @@ class Filler:
             return f"{uuid.uuid4().hex}@example.com"
         if field.name == "ban_reason":
             return ""
+        if field.name == "host":
+            return f"{uuid.uuid4().hex}.example.org"
         if field.name.endswith("_digest"):
             return uuid.uuid4().hex * 2
         if field.name == "currency":

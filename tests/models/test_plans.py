@@ -20,6 +20,7 @@ from tenancy.models import (
     Account,
     AuditEvent,
     BillingEvent,
+    Domain,
     Invitation,
     Lock,
     Membership,
@@ -32,6 +33,7 @@ from tenancy.models import (
     User,
     Verification,
 )
+from tenancy.resolvers import Address
 
 ROWS = 300
 NOW = timezone.now()
@@ -53,7 +55,7 @@ def empty() -> None:
     """Delete the committed rows, children before parents."""
     with tenancy.unscoped("the end of the plans"):
         for model in (
-            *(Subscription, Plan, Invitation, Membership, Role, AuditEvent),
+            *(Subscription, Plan, Domain, Invitation, Membership, Role, AuditEvent),
             *(OrganizationSlug, Organization, Lock),
             *(Session, Account, Verification, BillingEvent, User),
         ):
@@ -120,6 +122,18 @@ def fill() -> Organization:
             for one in organizations
             for number in range(10)
         )
+        Domain.objects.bulk_create(
+            Domain(
+                organization=one,
+                host=f"{number}-{index}.example.org",
+                verified_host=f"{number}-{index}.example.org",
+                verified_at=NOW,
+                checked_at=NOW,
+                finding="found",
+            )
+            for index, one in enumerate(organizations)
+            for number in range(10)
+        )
         Subscription.objects.bulk_create(
             Subscription(
                 organization=one,
@@ -142,7 +156,7 @@ def fill() -> Organization:
 TABLES = (
     "tenancy_user, tenancy_session, tenancy_account, tenancy_verification, "
     "tenancy_billingevent, tenancy_organization, tenancy_organizationslug, "
-    "tenancy_membership, tenancy_invitation, tenancy_subscription"
+    "tenancy_membership, tenancy_invitation, tenancy_subscription, tenancy_domain"
 )
 STATISTICS = {
     "mysql": [f"ANALYZE TABLE {TABLES}"],
@@ -191,6 +205,13 @@ LOOK_UPS: dict[str, Callable[[Organization], Rows]] = {
     "subscription by provider": lambda _: Subscription.objects.filter(
         provider="stripe", provider_subscription_id="sub_7"
     ),
+    "organization by domain": lambda _: Domain.objects.filter(
+        verified_host="7-7.example.org"
+    ),
+    "memberships at a domain": lambda _: Address(host="7-7.example.org").filter(
+        Membership.objects.filter(user=uuid.uuid4())
+    ),
+    "domains of an organization": lambda one: Domain.objects.filter(organization=one),
     "event by provider and id": lambda _: BillingEvent.objects.filter(
         provider="stripe", event_id="7"
     ),

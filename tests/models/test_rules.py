@@ -111,11 +111,20 @@ FRESH: dict[str, Callable[[], Values]] = {
     "tenancy_organizationslug": lambda: {"slug": uuid.uuid4().hex},
     "tenancy_role": lambda: {"key": uuid.uuid4().hex, "name": uuid.uuid4().hex},
     "tenancy_team": lambda: {"name": uuid.uuid4().hex},
+    "tenancy_domain": lambda: {"host": f"{uuid.uuid4().hex}.test"},
     "tenancy_account": lambda: {"provider_account_id": uuid.uuid4().hex},
     "tenancy_verification": lambda: {"identifier": uuid.uuid4().hex},
     "tenancy_plan": lambda: {"key": uuid.uuid4().hex},
     "tenancy_purchase": lambda: {"provider_payment_id": uuid.uuid4().hex},
     "tenancy_billingevent": lambda: {"event_id": uuid.uuid4().hex},
+}
+
+PROVED = {
+    "host": "a.test",
+    "verified_host": "a.test",
+    "verified_at": NOW,
+    "checked_at": NOW,
+    "finding": "found",
 }
 
 BAD_ROWS: list[tuple[str, Any, Values]] = [
@@ -164,6 +173,73 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
         "invitation that expires before it is made",
         testing.InvitationFactory,
         {"expires_at": NOW - timedelta(days=30)},
+    ),
+    # Domains
+    ("domain in capitals", testing.DomainFactory, {"host": "Acme.test"}),
+    ("domain of one part", testing.DomainFactory, {"host": "acme"}),
+    ("domain with a dot at its end", testing.DomainFactory, {"host": "acme.test."}),
+    ("domain with a dot before it", testing.DomainFactory, {"host": ".acme.test"}),
+    ("domain with two dots", testing.DomainFactory, {"host": "acme..test"}),
+    ("domain with a port", testing.DomainFactory, {"host": "acme.test:80"}),
+    ("domain with a line break", testing.DomainFactory, {"host": "acme.test\n"}),
+    ("domain with a hyphen first", testing.DomainFactory, {"host": "-acme.test"}),
+    ("part with a hyphen first", testing.DomainFactory, {"host": "a.-acme.test"}),
+    ("part with a hyphen last", testing.DomainFactory, {"host": "acme-.test"}),
+    ("domain in other letters", testing.DomainFactory, {"host": "acmé.test"}),
+    ("domain that is an address", testing.DomainFactory, {"host": "192.0.2.1"}),
+    ("part of 64 letters", testing.DomainFactory, {"host": f"{'a' * 64}.test"}),
+    (
+        "domain of 254 letters",
+        testing.DomainFactory,
+        {"host": ".".join([*["a" * 49] * 5, "test"])[-254:]},
+    ),
+    ("token that is made up", testing.DomainFactory, {"token": "tenancy"}),
+    (
+        "verification without a check",
+        testing.DomainFactory,
+        {**PROVED, "checked_at": None, "finding": ""},
+    ),
+    (
+        "verification of another domain",
+        testing.DomainFactory,
+        {**PROVED, "verified_host": "b.test"},
+    ),
+    (
+        "verification of no domain",
+        testing.DomainFactory,
+        {**PROVED, "verified_host": None},
+    ),
+    (
+        "verified domain of no time",
+        testing.DomainFactory,
+        {**PROVED, "verified_at": None},
+    ),
+    ("check without a finding", testing.DomainFactory, {"checked_at": NOW}),
+    ("finding without a check", testing.DomainFactory, {"finding": "found"}),
+    (
+        "unknown finding",
+        testing.DomainFactory,
+        {"checked_at": NOW, "finding": "mislaid"},
+    ),
+    (
+        "verified domain whose record is missing since never",
+        testing.DomainFactory,
+        {**PROVED, "finding": "absent"},
+    ),
+    (
+        "verified domain that fails while its record is found",
+        testing.DomainFactory,
+        {**PROVED, "failing_since": NOW},
+    ),
+    (
+        "verification after the last check",
+        testing.DomainFactory,
+        {**PROVED, "verified_at": LATER},
+    ),
+    (
+        "failure of a domain that is not verified",
+        testing.DomainFactory,
+        {"checked_at": NOW, "failing_since": NOW, "finding": "absent"},
     ),
     # Sessions, accounts, verifications
     (
@@ -299,6 +375,10 @@ def test_bad_row_when_cleaned_names_field(
 
 # Where two fields contradict each other, either may be named.
 FIELDS_AT_FAULT = {
+    "checked_at",
+    "failing_since",
+    "finding",
+    "verified_at",
     "status",
     "answered_at",
     "cancel_at",
@@ -320,6 +400,7 @@ TWICE: list[tuple[str, Any, Values]] = [
     ),
     ("token of another invitation", testing.InvitationFactory, {"email": "a@x.org"}),
     ("two live subscriptions", testing.SubscriptionFactory, {}),
+    ("domain twice in an organization", testing.DomainFactory, {}),
     ("payment twice", testing.PurchaseFactory, {}),
     ("event twice", testing.BillingEventFactory, {}),
     ("key of another session", testing.SessionFactory, {}),
@@ -370,6 +451,22 @@ def test_subscription_of_provider_when_typed_in_twice_is_refused(
 
     with pytest.raises(DatabaseError):
         insert(row, organization_id=globex.pk)
+
+
+def test_domain_when_verified_twice_is_refused(
+    acme: Organization, globex: Organization
+) -> None:
+    """A domain is verified for one organization, and named by as many as like."""
+    row = testing.DomainFactory(organization=acme, is_verified=True)
+
+    with pytest.raises(DatabaseError):
+        insert(row, organization_id=globex.pk)
+    insert(
+        row,
+        organization_id=globex.pk,
+        verified_at=None,
+        verified_host=None,
+    )
 
 
 def test_customer_when_of_two_organizations_is_refused(
