@@ -30,7 +30,7 @@ from tenancy.exceptions import (
     ScopeRequired,
     TenancyError,
 )
-from tenancy.models import Organization
+from tenancy.models import Organization, Ownership
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.policies import SameOrganization, SameValue
 from tenancy.predicates import protected_tables, tenant_field
@@ -79,6 +79,10 @@ class Filler:
 
     def make(self, model: type[Model], organization: Organization) -> Any:
         """Insert a row of the model into the organization, past its save()."""
+        if model is Ownership:
+            # There is one, of its owner, and no room for another.
+            with tenancy.unscoped("rows to sweep over"):
+                return Ownership.objects.get(organization=organization)
         own = tenant_field(model)
         values: dict[str, Any] = {}
         for field in model._meta.concrete_fields:
