@@ -186,6 +186,83 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Membership",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "ended_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="ended at"
+                    ),
+                ),
+                (
+                    "live",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(ended_at=None, then=models.Value(True)),
+                            default=models.Value(False),
+                        ),
+                        output_field=models.BooleanField(),
+                        verbose_name="live",
+                    ),
+                ),
+                (
+                    "last_active_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        verbose_name="last active at",
+                    ),
+                ),
+                (
+                    "organization",
+                    tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
+                ),
+                (
+                    "user",
+                    tenancy.fields.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "membership",
+                "verbose_name_plural": "memberships",
+                "ordering": ["created_at"],
+            },
+        ),
+        migrations.CreateModel(
             name="Plan",
             fields=[
                 (
@@ -372,7 +449,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Membership",
+            name="Ownership",
             fields=[
                 (
                     "id",
@@ -402,18 +479,27 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "ended_at",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="ended at"
+                    "live",
+                    models.BooleanField(
+                        default=True, editable=False, verbose_name="live"
                     ),
                 ),
                 (
-                    "last_active_at",
-                    models.DateTimeField(
-                        blank=True,
+                    "key",
+                    tenancy.texts.ExactCharField(
+                        default="owner",
                         editable=False,
-                        null=True,
-                        verbose_name="last active at",
+                        max_length=63,
+                        verbose_name="key",
+                    ),
+                ),
+                (
+                    "membership",
+                    tenancy.fields.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tenancy.membership",
+                        verbose_name="membership",
                     ),
                 ),
                 (
@@ -421,30 +507,31 @@ class Migration(migrations.Migration):
                     tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
                 ),
                 (
-                    "user",
-                    tenancy.fields.TenantForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="user",
-                    ),
-                ),
-                (
                     "role",
                     tenancy.fields.TenantForeignKey(
-                        blank=True,
                         on_delete=django.db.models.deletion.RESTRICT,
-                        related_name="memberships",
+                        related_name="+",
                         to="tenancy.role",
                         verbose_name="role",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "membership",
-                "verbose_name_plural": "memberships",
-                "ordering": ["created_at"],
+                "verbose_name": "ownership",
+                "verbose_name_plural": "ownerships",
+                "default_permissions": (),
             },
+        ),
+        migrations.AddField(
+            model_name="membership",
+            name="role",
+            field=tenancy.fields.TenantForeignKey(
+                blank=True,
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="memberships",
+                to="tenancy.role",
+                verbose_name="role",
+            ),
         ),
         migrations.CreateModel(
             name="Invitation",
@@ -1731,6 +1818,55 @@ class Migration(migrations.Migration):
             model_name="role",
             constraint=tenancy.policies.OrganizationPolicy(
                 field="organization", name="tenancy_tenancy_role_f75578", version=1
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.UniqueConstraint(
+                fields=("organization",), name="tenancy_ownership_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("key", "owner"), ("live", True)),
+                name="tenancy_ownership_of_live_owner",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_live",
+                to="tenancy.membership",
+                value="live",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_role",
+                to="tenancy.membership",
+                value="role",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="role",
+                name="tenancy_ownership_key",
+                to="tenancy.role",
+                value="key",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.OrganizationPolicy(
+                field="organization", name="tenancy_tenancy_ownership_6640ac", version=1
             ),
         ),
         migrations.AddConstraint(
