@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy.context import LookUp, look_up
 from tenancy.currencies import CURRENCIES
+from tenancy.documents import is_object
 from tenancy.exceptions import PlanInUse
 from tenancy.models.stamped_model import StampedModel
 from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
@@ -94,6 +95,8 @@ class Plan(StampedModel):
             models.CheckConstraint(
                 condition=Q(trial_days__gte=0), name="tenancy_plan_trial_days"
             ),
+            is_object("limits", name="tenancy_plan_limits_kind"),
+            is_object("prices", name="tenancy_plan_prices_kind"),
         ]
 
     def __str__(self) -> str:

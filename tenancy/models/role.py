@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
 from tenancy.context import current_scope, require_organization
+from tenancy.documents import is_array
 from tenancy.exceptions import (
     BuiltInRole,
     OrganizationNotActive,
@@ -205,6 +206,7 @@ class Role(StampedModel, TenantModel):
             models.CheckConstraint(
                 condition=~models.Q(name=""), name="tenancy_role_name_not_empty"
             ),
+            is_array("permissions", name="tenancy_role_permissions_kind"),
         ]
 
     def __str__(self) -> str:

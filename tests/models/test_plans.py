@@ -25,6 +25,7 @@ from tenancy.models import (
     Membership,
     Organization,
     OrganizationSlug,
+    Ownership,
     Plan,
     Role,
     Session,
@@ -53,7 +54,8 @@ def empty() -> None:
     """Delete the committed rows, children before parents."""
     with tenancy.unscoped("the end of the plans"):
         for model in (
-            *(Subscription, Plan, Invitation, Membership, Role, AuditEvent),
+            *(Subscription, Plan, Invitation, Ownership, Membership, Role),
+            AuditEvent,
             *(OrganizationSlug, Organization, Lock),
             *(Session, Account, Verification, BillingEvent, User),
         ):

@@ -145,10 +145,14 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("status in capitals", testing.OrganizationFactory, {"status": "ACTIVE"}),
     ("empty customer", testing.OrganizationFactory, {"billing_customer_id": ""}),
     ("metadata that is no JSON", testing.OrganizationFactory, {"metadata": Raw("{")}),
+    ("metadata that are a list", testing.OrganizationFactory, {"metadata": []}),
+    ("metadata that are null", testing.OrganizationFactory, {"metadata": Raw("null")}),
     # Roles, members, teams
     ("role without a name", testing.RoleFactory, {"name": ""}),
     ("role with a malformed key", testing.RoleFactory, {"key": "The Boss"}),
     ("permissions that are no JSON", testing.RoleFactory, {"permissions": Raw("x")}),
+    ("permissions by name", testing.RoleFactory, {"permissions": {"a": 1}}),
+    ("permissions in words", testing.RoleFactory, {"permissions": "all"}),
     ("membership without a role", testing.MembershipFactory, {"role_id": None}),
     ("role that is none", testing.MembershipFactory, {"role_id": uuid.uuid4()}),
     ("member that is none", testing.MembershipFactory, {"user_id": uuid.uuid4()}),
@@ -178,6 +182,7 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("account of nobody", testing.AccountFactory, {"user_id": None}),
     ("account without an id", testing.AccountFactory, {"provider_account_id": ""}),
     ("scopes that are no JSON", testing.AccountFactory, {"scopes": Raw("a, b")}),
+    ("scopes by name", testing.AccountFactory, {"scopes": {"email": True}}),
     ("six attempts", testing.VerificationFactory, {"attempts": 6}),
     ("negative attempts", testing.VerificationFactory, {"attempts": -1}),
     ("value in clear", testing.VerificationFactory, {"value_digest": "123456"}),
@@ -186,6 +191,8 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     # Billing
     ("plan with a malformed key", testing.PlanFactory, {"key": "Big Plan"}),
     ("limits that are no JSON", testing.PlanFactory, {"limits": Raw("many")}),
+    ("limits as a list", testing.PlanFactory, {"limits": ["members"]}),
+    ("prices as a number", testing.PlanFactory, {"prices": 12}),
     ("negative trial", testing.PlanFactory, {"trial_days": -1}),
     ("no seats", testing.SubscriptionFactory, {"seats": 0}),
     ("negative seats", testing.SubscriptionFactory, {"seats": -3}),
@@ -220,11 +227,14 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("currency in small letters", testing.PurchaseFactory, {"currency": "eur"}),
     ("currency of two letters", testing.PurchaseFactory, {"currency": "EU"}),
     ("payment without an id", testing.PurchaseFactory, {"provider_payment_id": ""}),
+    ("metadata in words", testing.PurchaseFactory, {"metadata": "paid"}),
     ("event without an id", testing.BillingEventFactory, {"event_id": ""}),
     ("unknown status of an event", testing.BillingEventFactory, {"status": "lost"}),
     ("applied event without date", testing.BillingEventFactory, {"status": "applied"}),
     ("payload that is no JSON", testing.BillingEventFactory, {"payload": Raw("{x")}),
     ("audit of nothing", testing.AuditEventFactory, {"action": ""}),
+    ("audit of a list", testing.AuditEventFactory, {"details": [1]}),
+    ("trail of a list", testing.SystemEventFactory, {"details": [1]}),
 ]
 
 
@@ -254,7 +264,7 @@ def test_bad_row_when_typed_in_is_refused(
     insert(row, **fresh())
 
 
-# The form mends these, and the sign-up with them.
+# The form mends these, and the sign-up with them; the trails have no form.
 MENDED = {
     "user whose address has capitals",
     "slug that is empty",
@@ -262,6 +272,8 @@ MENDED = {
     "product of another plan",
     "membership without a role",
     "audit of nothing",
+    "audit of a list",
+    "trail of a list",
 }
 # Past the forms, which take no text that is no JSON.
 UNTYPED = {
