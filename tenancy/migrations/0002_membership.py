@@ -7,6 +7,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import tenancy.backends.kinds
 import tenancy.backends.texts
 import tenancy.constraints
 import tenancy.fields
@@ -374,6 +375,20 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("trial_days__gte", 0)),
                         name="tenancy_plan_trial_days",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("limits"), "object")
+                        ),
+                        name="tenancy_plan_limits_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("prices"), "object")
+                        ),
+                        name="tenancy_plan_prices_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                 ],
             },
@@ -1109,6 +1124,15 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_systemevent_immutable", version=1
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_systemevent_details_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
                 ],
             },
         ),
@@ -1476,6 +1500,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(("provider_account_id", ""), _negated=True),
                         name="tenancy_account_id_not_empty",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("scopes"), "array")
+                        ),
+                        name="tenancy_account_scopes_kind",
+                        violation_error_message="Give a JSON list.",
+                    ),
                 ],
             },
         ),
@@ -1589,6 +1620,15 @@ class Migration(migrations.Migration):
                     ),
                     tenancy.policies.Immutable(
                         name="tenancy_auditevent_immutable", version=1
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_auditevent_details_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
@@ -1772,6 +1812,15 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_purchase_immutable", version=1
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("metadata"), "object"
+                            )
+                        ),
+                        name="tenancy_purchase_metadata_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_purchase_5b25c0",
@@ -1812,6 +1861,16 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("name", ""), _negated=True),
                 name="tenancy_role_name_not_empty",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="role",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    tenancy.backends.kinds.HasKind(models.F("permissions"), "array")
+                ),
+                name="tenancy_role_permissions_kind",
+                violation_error_message="Give a JSON list.",
             ),
         ),
         migrations.AddConstraint(
