@@ -113,7 +113,7 @@ def name_owners(
         _ownerships(alias).bulk_create(
             rows,
             update_conflicts=True,
-            update_fields=["updated_at"],
+            update_fields=["key"],
             unique_fields=["organization"] if takes_names else None,
         )
     except (IntegrityError, CrossOrganization) as error:
@@ -141,7 +141,7 @@ def find_owners(
         organization__in=organizations, ended_at__isnull=True, role__key=OWNER
     )
     # The first of them: who founded it, as a rule.
-    rows = rows.order_by("-created_at").values_list("organization", "pk", "role")
+    rows = rows.order_by("-created_at", "-pk").values_list("organization", "pk", "role")
     return {organization: (key, role) for organization, key, role in rows}
 
 

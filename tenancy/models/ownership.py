@@ -4,16 +4,16 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.fields import TenantForeignKey
+from tenancy.identifiers import make_id
 from tenancy.models.membership import Membership
 from tenancy.models.role import Role
-from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.ownership import OWNER
 from tenancy.policies import SameValue
 from tenancy.texts import ExactCharField
 
 
-class Ownership(StampedModel, TenantModel):
+class Ownership(TenantModel):
     """One of an organization's live owners, whom the database lets nobody take away.
 
     There is one for each organization that has an owner. It repeats what makes one, and
@@ -22,6 +22,7 @@ class Ownership(StampedModel, TenantModel):
     What writes memberships by the ORM moves it; see tenancy.ownership.
     """
 
+    id = models.UUIDField(_("ID"), primary_key=True, default=make_id, editable=False)
     membership = TenantForeignKey(
         Membership,
         verbose_name=_("membership"),
