@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.signals import class_prepared, post_delete, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -305,6 +305,12 @@ class Membership(StampedModel, TenantModel):
             models.UniqueConstraint(
                 fields=["user", "organization"], name="tenancy_membership_once"
             ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(ended_at__gte=F("created_at")),
+                name="tenancy_membership_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message=_("A membership ends after it began."),
+            ),
             OwnRowsPolicy(name="tenancy_membership_own_rows"),
         ]
 
@@ -426,7 +432,8 @@ class Membership(StampedModel, TenantModel):
         self._require_authority()
         if self.role.is_owner:
             refuse_impersonator("The ownership")
-        self.ended_at = timezone.now()
+        # The clock of the machine that added the member may be ahead.
+        self.ended_at = max(timezone.now(), self.created_at)
         try:
             self.save(using=alias, update_fields=["ended_at", "updated_at"])
         except LastOwner:

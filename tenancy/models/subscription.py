@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import Case, F, Q, When
 from django.dispatch import Signal
@@ -46,6 +46,9 @@ from tenancy.texts import ExactCharField, has_form_of_slug
 from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 ENDED = ("canceled", "incomplete_expired")
+
+MAX_SEATS = 2_147_483_647
+"""The most seats that every database's integer holds."""
 
 _RUNNING = ("trialing", "active", "past_due", "unpaid", "paused")
 TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -380,7 +383,9 @@ class Subscription(StampedModel, TenantModel):
         default=Interval.MONTH,
     )
     seats = models.PositiveIntegerField(
-        _("seats"), default=1, validators=[MinValueValidator(1)]
+        _("seats"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_SEATS)],
     )
     current_period_start = models.DateTimeField(_("period starts at"))
     current_period_end = models.DateTimeField(_("period ends at"))
@@ -464,7 +469,8 @@ class Subscription(StampedModel, TenantModel):
                 name="tenancy_subscription_interval_known",
             ),
             models.CheckConstraint(
-                condition=Q(seats__gte=1), name="tenancy_subscription_seats"
+                condition=Q(seats__gte=1, seats__lte=MAX_SEATS),
+                name="tenancy_subscription_seats",
             ),
             models.CheckConstraint(
                 condition=Q(current_period_end__gt=F("current_period_start")),
@@ -663,10 +669,12 @@ class Subscription(StampedModel, TenantModel):
         Raises:
             SubscriptionEnded: it has ended.
             SeatLimitReached: live members and pending invitations take more seats.
-            ValueError: it is less than one.
+            ValueError: it is less than one, or more than MAX_SEATS.
         """
-        if seats < 1:
-            raise ValueError(f"{seats!r} seats were asked for. Pass one or more.")
+        if not 1 <= seats <= MAX_SEATS:
+            raise ValueError(
+                f"{seats!r} seats were asked for. Pass one or more, up to {MAX_SEATS}."
+            )
         alias = self._reread_live()
         taken = count_members(self.organization_id, using=alias)
         taken += count_invitations(self.organization_id, using=alias)

@@ -156,11 +156,21 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("membership without a role", testing.MembershipFactory, {"role_id": None}),
     ("role that is none", testing.MembershipFactory, {"role_id": uuid.uuid4()}),
     ("member that is none", testing.MembershipFactory, {"user_id": uuid.uuid4()}),
+    (
+        "membership that ended before it began",
+        testing.MembershipFactory,
+        {"ended_at": NOW - timedelta(days=30)},
+    ),
     ("team without a name", testing.TeamFactory, {"name": ""}),
     # Invitations
     ("unknown status of an invitation", testing.InvitationFactory, {"status": "open"}),
     ("acceptance without a date", testing.InvitationFactory, {"status": "accepted"}),
     ("pending one with an answer", testing.InvitationFactory, {"answered_at": LATER}),
+    (
+        "answer before the question",
+        testing.InvitationFactory,
+        {"status": "declined", "answered_at": NOW - timedelta(days=30)},
+    ),
     ("invited address in capitals", testing.InvitationFactory, {"email": "A@x.org"}),
     ("invited address without sign", testing.InvitationFactory, {"email": "a.x.org"}),
     ("token in clear", testing.InvitationFactory, {"token_digest": "secret"}),
@@ -195,6 +205,8 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("prices as a number", testing.PlanFactory, {"prices": 12}),
     ("negative trial", testing.PlanFactory, {"trial_days": -1}),
     ("no seats", testing.SubscriptionFactory, {"seats": 0}),
+    ("seats beyond count", testing.SubscriptionFactory, {"seats": 2**31}),
+    ("trial beyond count", testing.PlanFactory, {"trial_days": 2**15}),
     ("negative seats", testing.SubscriptionFactory, {"seats": -3}),
     ("subscription to no plan", testing.SubscriptionFactory, {"plan_id": uuid.uuid4()}),
     (
@@ -231,6 +243,11 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("event without an id", testing.BillingEventFactory, {"event_id": ""}),
     ("unknown status of an event", testing.BillingEventFactory, {"status": "lost"}),
     ("applied event without date", testing.BillingEventFactory, {"status": "applied"}),
+    (
+        "event that is applied before it came",
+        testing.BillingEventFactory,
+        {"status": "applied", "settled_at": NOW - timedelta(days=30)},
+    ),
     ("payload that is no JSON", testing.BillingEventFactory, {"payload": Raw("{x")}),
     ("audit of nothing", testing.AuditEventFactory, {"action": ""}),
     ("audit of a list", testing.AuditEventFactory, {"details": [1]}),
