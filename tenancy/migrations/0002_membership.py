@@ -183,6 +183,14 @@ class Migration(migrations.Migration):
                         ),
                         name="tenancy_billingevent_settled",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("settled_at", None),
+                            ("settled_at__gte", models.F("received_at")),
+                            _connector="OR",
+                        ),
+                        name="tenancy_billingevent_settled_later",
+                    ),
                 ],
             },
         ),
@@ -333,7 +341,9 @@ class Migration(migrations.Migration):
                 (
                     "trial_days",
                     models.PositiveSmallIntegerField(
-                        default=0, verbose_name="days of trial"
+                        default=0,
+                        validators=[django.core.validators.MaxValueValidator(32767)],
+                        verbose_name="days of trial",
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True, verbose_name="active")),
@@ -373,7 +383,9 @@ class Migration(migrations.Migration):
                         name="tenancy_plan_name_not_empty",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("trial_days__gte", 0)),
+                        condition=models.Q(
+                            ("trial_days__gte", 0), ("trial_days__lte", 32767)
+                        ),
                         name="tenancy_plan_trial_days",
                     ),
                     models.CheckConstraint(
@@ -474,23 +486,6 @@ class Migration(migrations.Migration):
                         primary_key=True,
                         serialize=False,
                         verbose_name="ID",
-                    ),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        default=django.utils.timezone.now,
-                        editable=False,
-                        verbose_name="created at",
-                    ),
-                ),
-                (
-                    "updated_at",
-                    models.DateTimeField(
-                        auto_now=True,
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="updated at",
                     ),
                 ),
                 (
@@ -899,7 +894,10 @@ class Migration(migrations.Migration):
                     "seats",
                     models.PositiveIntegerField(
                         default=1,
-                        validators=[django.core.validators.MinValueValidator(1)],
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(2147483647),
+                        ],
                         verbose_name="seats",
                     ),
                 ),
@@ -1936,6 +1934,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ended_at", None),
+                    ("ended_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_membership_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message="A membership ends after it began.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="membership",
             constraint=tenancy.policies.OwnRowsPolicy(
                 ended="ended_at",
                 name="tenancy_membership_own_rows",
@@ -2016,6 +2027,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_invitation_answer_dated",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invitation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("answered_at", None),
+                    ("answered_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_invitation_answer_ordered",
             ),
         ),
         migrations.AddConstraint(
@@ -2227,7 +2249,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="subscription",
             constraint=models.CheckConstraint(
-                condition=models.Q(("seats__gte", 1)), name="tenancy_subscription_seats"
+                condition=models.Q(("seats__gte", 1), ("seats__lte", 2147483647)),
+                name="tenancy_subscription_seats",
             ),
         ),
         migrations.AddConstraint(
