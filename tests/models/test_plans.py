@@ -93,6 +93,7 @@ def fill() -> Organization:
             type="x",
             occurred_at=NOW,
             status="applied",
+            received_at=NOW,
             settled_at=NOW,
         )
         for number in range(ROWS)
