@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -354,6 +354,7 @@ class Subscription(StampedModel, TenantModel):
 
     rule_fields: ClassVar[dict[str, str]] = {
         "live_product": "plan",
+        "own_trial": "trial_start",
         "tenancy_subscription_end_dated": "ended_at",
         "tenancy_subscription_trial_dated": "trial_end",
         "product": "plan",
@@ -416,6 +417,16 @@ class Subscription(StampedModel, TenantModel):
         db_persist=True,
         verbose_name=_("product while live"),
     )
+    # The provider's word is stored, which may give an organization several.
+    own_trial = models.GeneratedField(
+        expression=Case(
+            When(trial_start__isnull=False, last_event_at=None, then=Value(True)),
+            default=None,
+        ),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+        verbose_name=_("trial that no provider told of"),
+    )
 
     objects: ClassVar[SubscriptionManager] = SubscriptionManager()
 
@@ -444,6 +455,12 @@ class Subscription(StampedModel, TenantModel):
                 violation_error_message=_(
                     "The organization has a live subscription to that product."
                 ),
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "own_trial"],
+                name="tenancy_subscription_trial_once",
+                violation_error_code="trial_twice",
+                violation_error_message=_("The organization has had its trial."),
             ),
             UniqueEverywhere(
                 fields=["provider", "provider_subscription_id"],

@@ -503,3 +503,20 @@ def test_plan_when_of_other_product_is_refused(acme: Organization) -> None:
             update(row, **{column: other.pk})
     with pytest.raises(DatabaseError):
         update(row.plan, product="other")
+
+
+def test_trial_when_typed_in_twice_is_refused(acme: Organization) -> None:
+    """An organization has one trial, ended or not, but for what a provider tells of."""
+    trial: Values = {"trial_start": NOW, "trial_end": LATER}
+    ended: Values = {"status": "canceled", "ended_at": LATER}
+    row = testing.SubscriptionFactory(organization=acme, **trial, **ended)
+
+    with pytest.raises(DatabaseError):
+        insert(row)
+
+    insert(row, last_event_at=NOW)
+    with tenancy.unscoped("a row of its own organization"):
+        row.pk = uuid.uuid4()
+        with pytest.raises(ValidationError) as caught:
+            row.validate_constraints()
+    assert set(caught.value.error_dict) == {"trial_start"}
