@@ -992,6 +992,22 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "own_trial",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                last_event_at=None,
+                                then=models.Value(True),
+                                trial_start__isnull=False,
+                            ),
+                            default=None,
+                        ),
+                        output_field=models.BooleanField(null=True),
+                        verbose_name="trial that no provider told of",
+                    ),
+                ),
+                (
                     "next_plan",
                     tenancy.fields.TenantForeignKey(
                         blank=True,
@@ -2209,6 +2225,15 @@ class Migration(migrations.Migration):
                 name="tenancy_subscription_live_once",
                 violation_error_code="live_twice",
                 violation_error_message="The organization has a live subscription to that product.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "own_trial"),
+                name="tenancy_subscription_trial_once",
+                violation_error_code="trial_twice",
+                violation_error_message="The organization has had its trial.",
             ),
         ),
         migrations.AddConstraint(
