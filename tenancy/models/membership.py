@@ -140,7 +140,7 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
                 name_owners(alias, _find_founded(alias, rows))
             return made
         organizations = {row.organization_id for row in rows}
-        written = Membership._base_manager.using(alias).filter(
+        written: Any = Membership._base_manager.using(alias).filter(  # As our queryset.
             organization__in=organizations, user__in={row.user_id for row in rows}
         )
         with keep_owners(alias, organizations, written._list_keys):
@@ -622,7 +622,7 @@ def _find_founded(alias: str, rows: Iterable[Membership]) -> set[Any]:  # Any: k
 
     No query where the roles are at hand, as the verbs have them.
     """
-    live = [row for row in rows if row.is_live]
+    live = [row for row in rows if row.is_live and row.role_id is not None]
     field = Membership._meta.get_field("role")
     at_hand = {row.role_id: row.role for row in live if field.is_cached(row)}
     unknown = {row.role_id for row in live} - at_hand.keys()
@@ -646,7 +646,7 @@ def _already_member() -> AlreadyMember:
     )
 
 
-def _leave_all(alias: str, keys: list[Any]) -> None:  # Any: primary keys.
+def _leave_all(alias: str, keys: Collection[Any]) -> None:  # Any: primary keys.
     """Take those of the memberships that have ended out of teams and sessions."""
     rows = Membership._base_manager.using(alias).filter(pk__in=keys)
     ended = list(rows.filter(ended_at__isnull=False).values_list("pk", flat=True))

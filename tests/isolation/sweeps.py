@@ -45,12 +45,13 @@ def list_protected_models() -> list[type[Model]]:
 
 
 def list_keys() -> list[tuple[type[Model], SameOrganization]]:
-    """Return every composite foreign key that is declared, with its model."""
+    """Return every composite foreign key of an organization, with its model."""
     return [
         (model, constraint)
         for model in list_protected_models()
         for constraint in model._meta.constraints
         if isinstance(constraint, SameOrganization)
+        and not isinstance(constraint, SameValue)
         and tenant_field(_relation(model, constraint).remote_field.model) is not None
     ]
 

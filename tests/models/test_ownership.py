@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import tenancy
+from tenancy.erasure import erase_user
 from tenancy.exceptions import LastOwner
 from tenancy.models import Membership, Organization, Ownership, Role, User
 from tests.concurrency import run_at_once
@@ -151,6 +152,15 @@ def test_kept_owner_when_leaving_gives_way_to_another(
     assert find_kept(acme) == second.pk
     with pytest.raises(DatabaseError):
         update(second, ended_at=timezone.now())
+
+
+def test_kept_owner_when_erased_gives_way_to_another(
+    acme: Organization, owner: Membership, second: Membership
+) -> None:
+    """A user who is erased everywhere leaves the other owner to be kept."""
+    erase_user(owner.user, reason="asked for")
+
+    assert find_kept(acme) == second.pk
 
 
 def test_ownership_when_transferred_follows(

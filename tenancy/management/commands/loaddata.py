@@ -60,7 +60,7 @@ class Command(loaddata.Command):
 
 def _name_owners(alias: str) -> None:
     """Have the database keep an owner of each organization that was loaded with one."""
-    owners = Membership._base_manager.using(alias).owners()
+    owners = Membership.objects.db_manager(alias).owners()
     named = Ownership._base_manager.using(alias).values("organization")
     unnamed = owners.exclude(organization__in=named).order_by()
     name_owners(alias, set(unnamed.values_list("organization", flat=True)))
