@@ -144,11 +144,10 @@ def count_invitations(organization_id: Key, *, using: str) -> int:
     return int(pending.count())
 
 
-def _read(limits: Any, name: str) -> int | None:  # Any: JSON of any kind.
+def _read(limits: dict[str, Any], name: str) -> int | None:  # Any: JSON of any kind.
     """Return the limit of a name; what cannot be read does not count as none."""
-    limit = limits.get(name) if isinstance(limits, dict) else limits
-    is_whole = isinstance(limit, int) and not isinstance(limit, bool)
-    if isinstance(limits, dict) and (limit is None or is_whole):
+    limit = limits.get(name)
+    if limit is None or (isinstance(limit, int) and not isinstance(limit, bool)):
         return limit
     raise ImproperlyConfigured(
         f"A plan states the limit {name!r} as {limit!r}. Set Plan.limits to an object "

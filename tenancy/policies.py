@@ -570,10 +570,11 @@ class SameUser(_SameField):
 
 
 class SameValue(_SameField):
-    """A relation leads to a global row of the same value: a composite foreign key.
+    """A relation leads to a row of the same value: a composite foreign key.
 
-    What a row repeats of the row to which it refers stays what it is there. The target
-    states that its key and the value are unique together, by a UniqueConstraint.
+    What a row repeats of the row to which it refers stays what it is there. A target
+    that is no tenant model states that its key and the value are unique together, by a
+    UniqueConstraint.
 
     Args:
         field (str): the name of the foreign key.
@@ -601,12 +602,21 @@ class SameValue(_SameField):
         self, model: type[Model], enforcement: Enforcement
     ) -> Iterable[Fault]:
         """Return how the composite foreign key differs."""
+        if self._leads_to_tenant(model):
+            return super().find_faults(model, enforcement)
         key = self._key(model)
         return [] if key is None else enforcement.find_key_faults(self.name, key)
+
+    def _leads_to_tenant(self, model: type[Model]) -> bool:
+        """Return whether the target's policy brings the index that the key needs."""
+        target = _get_relation(model, self.field).remote_field.model
+        return _organization_field(target) is not None
 
     def _create(
         self, model: type[Model], editor: BaseDatabaseSchemaEditor
     ) -> str | None:
+        if self._leads_to_tenant(model):
+            return super()._create(model, editor)
         key = self._key(model)
         if key is None:
             return None

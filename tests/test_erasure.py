@@ -72,7 +72,7 @@ def furnish(user: User, organization: Organization) -> Invitation:
             invited_by_name="Carol",
             answered_by=user,
             answered_by_name="Carol",
-            answered_at=timezone.now(),
+            answered_at=timezone.now() + timedelta(minutes=1),
         )
 
 

@@ -9,7 +9,14 @@ from django.db.models import Model
 
 import tenancy
 from tenancy import testing
-from tenancy.models import Lock, Membership, Organization, OrganizationSlug, Team
+from tenancy.models import (
+    Lock,
+    Membership,
+    Organization,
+    OrganizationSlug,
+    Ownership,
+    Team,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +29,7 @@ FACTORIES: dict[type[Model], Any] = {
 }
 
 # Rows that come with others, and are made by nobody.
-WITHOUT_FACTORY = {Lock, OrganizationSlug}
+WITHOUT_FACTORY = {Lock, OrganizationSlug, Ownership}
 
 
 def test_factories_when_counted_are_one_a_model() -> None:

@@ -4,6 +4,7 @@ import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
 
+import tenancy.backends.kinds
 import tenancy.backends.texts
 import tenancy.identifiers
 import tenancy.policies
@@ -158,6 +159,15 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="tenancy_organization_customer_not_empty",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("metadata"), "object"
+                            )
+                        ),
+                        name="tenancy_organization_metadata_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                     tenancy.policies.OrganizationPolicy(
                         field="id",

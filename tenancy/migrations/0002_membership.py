@@ -7,6 +7,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import tenancy.backends.kinds
 import tenancy.backends.texts
 import tenancy.challenges
 import tenancy.constraints
@@ -184,7 +185,92 @@ class Migration(migrations.Migration):
                         ),
                         name="tenancy_billingevent_settled",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("settled_at", None),
+                            ("settled_at__gte", models.F("received_at")),
+                            _connector="OR",
+                        ),
+                        name="tenancy_billingevent_settled_later",
+                    ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Membership",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "ended_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="ended at"
+                    ),
+                ),
+                (
+                    "live",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(ended_at=None, then=models.Value(True)),
+                            default=models.Value(False),
+                        ),
+                        output_field=models.BooleanField(),
+                        verbose_name="live",
+                    ),
+                ),
+                (
+                    "last_active_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        verbose_name="last active at",
+                    ),
+                ),
+                (
+                    "organization",
+                    tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
+                ),
+                (
+                    "user",
+                    tenancy.fields.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "membership",
+                "verbose_name_plural": "memberships",
+                "ordering": ["created_at"],
             },
         ),
         migrations.CreateModel(
@@ -257,7 +343,9 @@ class Migration(migrations.Migration):
                 (
                     "trial_days",
                     models.PositiveSmallIntegerField(
-                        default=0, verbose_name="days of trial"
+                        default=0,
+                        validators=[django.core.validators.MaxValueValidator(32767)],
+                        verbose_name="days of trial",
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True, verbose_name="active")),
@@ -297,8 +385,24 @@ class Migration(migrations.Migration):
                         name="tenancy_plan_name_not_empty",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("trial_days__gte", 0)),
+                        condition=models.Q(
+                            ("trial_days__gte", 0), ("trial_days__lte", 32767)
+                        ),
                         name="tenancy_plan_trial_days",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("limits"), "object")
+                        ),
+                        name="tenancy_plan_limits_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("prices"), "object")
+                        ),
+                        name="tenancy_plan_prices_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                 ],
             },
@@ -374,7 +478,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Membership",
+            name="Ownership",
             fields=[
                 (
                     "id",
@@ -387,35 +491,27 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        default=django.utils.timezone.now,
+                    "live",
+                    models.BooleanField(
+                        default=True, editable=False, verbose_name="live"
+                    ),
+                ),
+                (
+                    "key",
+                    tenancy.texts.ExactCharField(
+                        default="owner",
                         editable=False,
-                        verbose_name="created at",
+                        max_length=63,
+                        verbose_name="key",
                     ),
                 ),
                 (
-                    "updated_at",
-                    models.DateTimeField(
-                        auto_now=True,
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="updated at",
-                    ),
-                ),
-                (
-                    "ended_at",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="ended at"
-                    ),
-                ),
-                (
-                    "last_active_at",
-                    models.DateTimeField(
-                        blank=True,
-                        editable=False,
-                        null=True,
-                        verbose_name="last active at",
+                    "membership",
+                    tenancy.fields.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tenancy.membership",
+                        verbose_name="membership",
                     ),
                 ),
                 (
@@ -423,30 +519,31 @@ class Migration(migrations.Migration):
                     tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
                 ),
                 (
-                    "user",
-                    tenancy.fields.TenantForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="user",
-                    ),
-                ),
-                (
                     "role",
                     tenancy.fields.TenantForeignKey(
-                        blank=True,
                         on_delete=django.db.models.deletion.RESTRICT,
-                        related_name="memberships",
+                        related_name="+",
                         to="tenancy.role",
                         verbose_name="role",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "membership",
-                "verbose_name_plural": "memberships",
-                "ordering": ["created_at"],
+                "verbose_name": "ownership",
+                "verbose_name_plural": "ownerships",
+                "default_permissions": (),
             },
+        ),
+        migrations.AddField(
+            model_name="membership",
+            name="role",
+            field=tenancy.fields.TenantForeignKey(
+                blank=True,
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="memberships",
+                to="tenancy.role",
+                verbose_name="role",
+            ),
         ),
         migrations.CreateModel(
             name="Invitation",
@@ -799,7 +896,10 @@ class Migration(migrations.Migration):
                     "seats",
                     models.PositiveIntegerField(
                         default=1,
-                        validators=[django.core.validators.MinValueValidator(1)],
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(2147483647),
+                        ],
                         verbose_name="seats",
                     ),
                 ),
@@ -891,6 +991,22 @@ class Migration(migrations.Migration):
                             max_length=63, null=True
                         ),
                         verbose_name="product while live",
+                    ),
+                ),
+                (
+                    "own_trial",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                last_event_at=None,
+                                then=models.Value(True),
+                                trial_start__isnull=False,
+                            ),
+                            default=None,
+                        ),
+                        output_field=models.BooleanField(null=True),
+                        verbose_name="trial that no provider told of",
                     ),
                 ),
                 (
@@ -1023,6 +1139,15 @@ class Migration(migrations.Migration):
                     ),
                     tenancy.policies.Immutable(
                         name="tenancy_systemevent_immutable", version=1
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_systemevent_details_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                 ],
             },
@@ -1391,6 +1516,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(("provider_account_id", ""), _negated=True),
                         name="tenancy_account_id_not_empty",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("scopes"), "array")
+                        ),
+                        name="tenancy_account_scopes_kind",
+                        violation_error_message="Give a JSON list.",
+                    ),
                 ],
             },
         ),
@@ -1504,6 +1636,15 @@ class Migration(migrations.Migration):
                     ),
                     tenancy.policies.Immutable(
                         name="tenancy_auditevent_immutable", version=1
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_auditevent_details_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
@@ -1914,6 +2055,15 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_purchase_immutable", version=1
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("metadata"), "object"
+                            )
+                        ),
+                        name="tenancy_purchase_metadata_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_purchase_5b25c0",
@@ -1958,14 +2108,86 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="role",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    tenancy.backends.kinds.HasKind(models.F("permissions"), "array")
+                ),
+                name="tenancy_role_permissions_kind",
+                violation_error_message="Give a JSON list.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="role",
             constraint=tenancy.policies.OrganizationPolicy(
                 field="organization", name="tenancy_tenancy_role_f75578", version=1
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.UniqueConstraint(
+                fields=("organization",), name="tenancy_ownership_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("key", "owner"), ("live", True)),
+                name="tenancy_ownership_of_live_owner",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_live",
+                to="tenancy.membership",
+                value="live",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_role",
+                to="tenancy.membership",
+                value="role",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="role",
+                name="tenancy_ownership_key",
+                to="tenancy.role",
+                value="key",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.OrganizationPolicy(
+                field="organization", name="tenancy_tenancy_ownership_6640ac", version=1
             ),
         ),
         migrations.AddConstraint(
             model_name="membership",
             constraint=models.UniqueConstraint(
                 fields=("user", "organization"), name="tenancy_membership_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ended_at", None),
+                    ("ended_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_membership_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message="A membership ends after it began.",
             ),
         ),
         migrations.AddConstraint(
@@ -2050,6 +2272,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_invitation_answer_dated",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invitation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("answered_at", None),
+                    ("answered_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_invitation_answer_ordered",
             ),
         ),
         migrations.AddConstraint(
@@ -2225,6 +2458,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="subscription",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "own_trial"),
+                name="tenancy_subscription_trial_once",
+                violation_error_code="trial_twice",
+                violation_error_message="The organization has had its trial.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
             constraint=tenancy.constraints.UniqueEverywhere(
                 fields=("provider", "provider_subscription_id"),
                 name="tenancy_subscription_provider_once",
@@ -2261,7 +2503,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="subscription",
             constraint=models.CheckConstraint(
-                condition=models.Q(("seats__gte", 1)), name="tenancy_subscription_seats"
+                condition=models.Q(("seats__gte", 1), ("seats__lte", 2147483647)),
+                name="tenancy_subscription_seats",
             ),
         ),
         migrations.AddConstraint(

@@ -16,6 +16,7 @@ from tenancy.models.organization import (
     OrganizationManager,
 )
 from tenancy.models.organization_slug import OrganizationSlug
+from tenancy.models.ownership import Ownership
 from tenancy.models.plan import Plan
 from tenancy.models.purchase import Purchase
 from tenancy.models.role import Role
@@ -42,6 +43,7 @@ __all__ = [
     "Organization",
     "OrganizationManager",
     "OrganizationSlug",
+    "Ownership",
     "Plan",
     "Purchase",
     "Role",

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from tenancy.documents import is_array
 from tenancy.encryption import decrypt, encrypt
 from tenancy.exceptions import AccountTaken, LastWayIn, UnverifiedEmail
 from tenancy.models.stamped_model import StampedModel
@@ -259,6 +260,7 @@ class Account(StampedModel):
                 condition=~Q(provider_account_id=""),
                 name="tenancy_account_id_not_empty",
             ),
+            is_array("scopes", name="tenancy_account_scopes_kind"),
         ]
 
     def __str__(self) -> str:

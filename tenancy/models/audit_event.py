@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
 from tenancy.context import Scope, current_scope
+from tenancy.documents import is_object
 from tenancy.identifiers import make_id
 from tenancy.managers import TenantManager
 from tenancy.models.immutable_model import ImmutableModel
@@ -149,6 +150,7 @@ class AuditEvent(ImmutableModel, TenantModel):
                 condition=~Q(action=""), name="tenancy_auditevent_action"
             ),
             Immutable(name="tenancy_auditevent_immutable"),
+            is_object("details", name="tenancy_auditevent_details_kind"),
         ]
 
     def __str__(self) -> str:

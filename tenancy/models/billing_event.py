@@ -183,6 +183,10 @@ class BillingEvent(StampedModel):
                 | (Q(status__in=["received", "failed"]) & Q(settled_at=None)),
                 name="tenancy_billingevent_settled",
             ),
+            models.CheckConstraint(
+                condition=Q(settled_at=None) | Q(settled_at__gte=F("received_at")),
+                name="tenancy_billingevent_settled_later",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -264,7 +268,8 @@ class BillingEvent(StampedModel):
     def _settle(self, alias: str, status: str) -> None:
         self._find_unsettled(alias).update(
             status=status,
-            settled_at=timezone.now(),
+            # The clock of the machine that received it may be ahead.
+            settled_at=max(timezone.now(), self.received_at),
             attempts=F("attempts") + 1,
             error="",
             updated_at=timezone.now(),

@@ -419,6 +419,10 @@ class Invitation(StampedModel, TenantModel):
                 name="tenancy_invitation_answer_dated",
             ),
             models.CheckConstraint(
+                condition=Q(answered_at=None) | Q(answered_at__gte=F("created_at")),
+                name="tenancy_invitation_answer_ordered",
+            ),
+            models.CheckConstraint(
                 condition=Q(email=None) | has_form_of_email("email"),
                 name="tenancy_invitation_email_formed",
             ),
@@ -616,7 +620,8 @@ class Invitation(StampedModel, TenantModel):
         self._change_pending(
             alias,
             status=status,
-            answered_at=timezone.now(),
+            # The clock of the machine that invited may be ahead.
+            answered_at=max(timezone.now(), self.created_at),
             answered_by=user,
             answered_by_name=_name(user),
         )

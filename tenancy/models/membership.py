@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.signals import class_prepared, post_delete, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -38,9 +39,11 @@ from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.origin import refuse_impersonator
 from tenancy.ownership import (
+    OWNER,
     is_of_organization,
     keep_owners,
     lock_owned,
+    name_owners,
     require_owned,
 )
 from tenancy.permissions import forget_permissions
@@ -89,8 +92,7 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
         if self.query.is_sliced or not _WATCHED & kwargs.keys():
             return super().update(**kwargs)
         alias = find_alias(self)
-        with keep_owners(alias, self._find_organizations()):
-            keys = list(self.order_by().values_list("pk", flat=True))
+        with keep_owners(alias, self._find_organizations(), self._list_keys) as keys:
             changed = super().update(**kwargs)
             _leave_all(alias, keys)
         forget_permissions()
@@ -127,22 +129,25 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
             LastOwner: an update would leave an organization without an owner.
         """
         rows = list(objs)
-        if not update_conflicts:
-            return super().bulk_create(
-                rows, batch_size, ignore_conflicts, update_conflicts, *args, **kwargs
-            )
         for row in rows:
             require_own(row)
         alias = find_alias(self)
+        if not update_conflicts:
+            with transaction.atomic(using=alias, savepoint=False):
+                made = super().bulk_create(
+                    rows, batch_size, ignore_conflicts, False, *args, **kwargs
+                )
+                name_owners(alias, _find_founded(alias, rows))
+            return made
         organizations = {row.organization_id for row in rows}
-        with keep_owners(alias, organizations):
+        written: Any = Membership._base_manager.using(alias).filter(  # As our queryset.
+            organization__in=organizations, user__in={row.user_id for row in rows}
+        )
+        with keep_owners(alias, organizations, written._list_keys):
             made = super().bulk_create(
                 rows, batch_size, ignore_conflicts, update_conflicts, *args, **kwargs
             )
-            written = Membership._base_manager.using(alias).filter(
-                organization__in=organizations, user__in={row.user_id for row in rows}
-            )
-            _leave_all(alias, list(written.values_list("pk", flat=True)))
+            _leave_all(alias, written._list_keys())
         forget_permissions()
         return made
 
@@ -164,6 +169,9 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
         if active.organization_id is not None:
             return {active.organization_id}
         return set(self.order_by().values_list("organization_id", flat=True).distinct())
+
+    def _list_keys(self) -> list[Any]:  # Any: as above.
+        return list(self.order_by().values_list("pk", flat=True))
 
 
 class MembershipManager(TenantManager["Membership"]):
@@ -275,6 +283,13 @@ class Membership(StampedModel, TenantModel):
         blank=True,
     )
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
+    # To which keys refer, of rows that need a live one.
+    live = models.GeneratedField(
+        expression=Case(When(ended_at=None, then=Value(True)), default=Value(False)),
+        output_field=models.BooleanField(),
+        db_persist=True,
+        verbose_name=_("live"),
+    )
     last_active_at = models.DateTimeField(
         _("last active at"), null=True, blank=True, editable=False
     )
@@ -289,6 +304,12 @@ class Membership(StampedModel, TenantModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "organization"], name="tenancy_membership_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(ended_at__gte=F("created_at")),
+                name="tenancy_membership_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message=_("A membership ends after it began."),
             ),
             OwnRowsPolicy(name="tenancy_membership_own_rows"),
         ]
@@ -342,12 +363,16 @@ class Membership(StampedModel, TenantModel):
         self._fill_role()
         names = kwargs.get("update_fields")
         is_new = self._state.adding and not kwargs.get("force_update")
-        if is_new or (names is not None and not _WATCHED & set(names)):
+        alias = kwargs.get("using") or find_alias(self)
+        if is_new and _find_founded(alias, [self]):
+            with transaction.atomic(using=alias):
+                super().save(*args, **kwargs)
+                name_owners(alias, [self.organization_id])
+        elif is_new or (names is not None and not _WATCHED & set(names)):
             super().save(*args, **kwargs)
         else:
             require_own(self)
-            alias = kwargs.get("using") or find_alias(self)
-            with keep_owners(alias, {self.organization_id}):
+            with keep_owners(alias, {self.organization_id}, lambda: [self.pk]):
                 super().save(*args, **kwargs)
                 _leave_all(alias, [self.pk])
         forget_permissions()
@@ -407,7 +432,8 @@ class Membership(StampedModel, TenantModel):
         self._require_authority()
         if self.role.is_owner:
             refuse_impersonator("The ownership")
-        self.ended_at = timezone.now()
+        # The clock of the machine that added the member may be ahead.
+        self.ended_at = max(timezone.now(), self.created_at)
         try:
             self.save(using=alias, update_fields=["ended_at", "updated_at"])
         except LastOwner:
@@ -591,6 +617,22 @@ def _find_role(alias: str, organization_id: Any, role: Role | str | None) -> Rol
     return stored
 
 
+def _find_founded(alias: str, rows: Iterable[Membership]) -> set[Any]:  # Any: keys.
+    """Return the organizations that get an owner by new rows.
+
+    No query where the roles are at hand, as the verbs have them.
+    """
+    live = [row for row in rows if row.is_live and row.role_id is not None]
+    field = Membership._meta.get_field("role")
+    at_hand = {row.role_id: row.role for row in live if field.is_cached(row)}
+    unknown = {row.role_id for row in live} - at_hand.keys()
+    owning = {key for key, role in at_hand.items() if role.is_owner}
+    if unknown:
+        roles = Role._base_manager.using(alias).filter(pk__in=unknown, key=OWNER)
+        owning |= set(roles.values_list("pk", flat=True))
+    return {row.organization_id for row in live if row.role_id in owning}
+
+
 def _record(alias: str, action: str, membership: Membership, **details: Any) -> None:
     AuditEvent.objects.db_manager(alias).record(
         action, membership, user=str(membership.user_id), **details
@@ -604,7 +646,7 @@ def _already_member() -> AlreadyMember:
     )
 
 
-def _leave_all(alias: str, keys: list[Any]) -> None:  # Any: primary keys.
+def _leave_all(alias: str, keys: Collection[Any]) -> None:  # Any: primary keys.
     """Take those of the memberships that have ended out of teams and sessions."""
     rows = Membership._base_manager.using(alias).filter(pk__in=keys)
     ended = list(rows.filter(ended_at__isnull=False).values_list("pk", flat=True))

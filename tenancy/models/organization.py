@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf, limits
 from tenancy.context import LookUp, current_scope, look_up, scope
+from tenancy.documents import is_object
 from tenancy.exceptions import SubscriptionLive, TransitionRefused
 from tenancy.fields import protect
 from tenancy.identifiers import make_id
@@ -298,6 +299,7 @@ class AbstractOrganization(StampedModel, ProtectedModel):
                 condition=Q(billing_customer_id=None) | ~Q(billing_customer_id=""),
                 name="%(app_label)s_%(class)s_customer_not_empty",
             ),
+            is_object("metadata", name="%(app_label)s_%(class)s_metadata_kind"),
         ]
 
     def __str__(self) -> str:
@@ -306,11 +308,6 @@ class AbstractOrganization(StampedModel, ProtectedModel):
     def clean(self) -> None:
         """Make the slug from the name when it is left out; refuse one not to be had."""
         super().clean()
-        # Not a validator of the field, which would pass an empty list by.
-        if not isinstance(self.metadata, dict):
-            raise ValidationError(
-                {"metadata": _("Give a JSON object.")}, code="invalid"
-            )
         self.fill_slug()
         refusal = self.find_refusal(self.slug)
         if refusal is not None:

@@ -5,17 +5,22 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models, router
 from django.db.models import ProtectedError, Q
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.context import LookUp, look_up
 from tenancy.currencies import CURRENCIES
+from tenancy.documents import is_object
 from tenancy.exceptions import PlanInUse
 from tenancy.models.stamped_model import StampedModel
 from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
 
 INTERVALS = ("day", "week", "month", "year")
+
+MAX_TRIAL_DAYS = 32_767
+"""The most days that every database's small integer holds."""
 
 
 class PlanQuerySet(models.QuerySet["Plan", "Plan"]):
@@ -66,7 +71,9 @@ class Plan(StampedModel):
     )
     limits = models.JSONField(_("limits"), default=dict, blank=True)
     prices = models.JSONField(_("prices"), default=dict, blank=True)
-    trial_days = models.PositiveSmallIntegerField(_("days of trial"), default=0)
+    trial_days = models.PositiveSmallIntegerField(
+        _("days of trial"), default=0, validators=[MaxValueValidator(MAX_TRIAL_DAYS)]
+    )
     is_active = models.BooleanField(_("active"), default=True)
 
     objects: ClassVar[PlanManager] = PlanManager()
@@ -92,8 +99,11 @@ class Plan(StampedModel):
                 condition=~Q(name=""), name="tenancy_plan_name_not_empty"
             ),
             models.CheckConstraint(
-                condition=Q(trial_days__gte=0), name="tenancy_plan_trial_days"
+                condition=Q(trial_days__gte=0, trial_days__lte=MAX_TRIAL_DAYS),
+                name="tenancy_plan_trial_days",
             ),
+            is_object("limits", name="tenancy_plan_limits_kind"),
+            is_object("prices", name="tenancy_plan_prices_kind"),
         ]
 
     def __str__(self) -> str:

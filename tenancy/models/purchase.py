@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from tenancy.constraints import UniqueEverywhere
 from tenancy.context import require_organization
 from tenancy.currencies import CURRENCIES
+from tenancy.documents import is_object
 from tenancy.exceptions import PaymentConflict
 from tenancy.managers import TenantManager
 from tenancy.models.audit_event import AuditEvent
@@ -164,6 +165,7 @@ class Purchase(ImmutableModel, StampedModel, TenantModel):
                 name="tenancy_purchase_provider_named",
             ),
             Immutable(name="tenancy_purchase_immutable"),
+            is_object("metadata", name="tenancy_purchase_metadata_kind"),
         ]
 
     def __str__(self) -> str:

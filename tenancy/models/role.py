@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
 from tenancy.context import current_scope, require_organization
+from tenancy.documents import is_array
 from tenancy.exceptions import (
     BuiltInRole,
     OrganizationNotActive,
@@ -205,6 +206,7 @@ class Role(StampedModel, TenantModel):
             models.CheckConstraint(
                 condition=~models.Q(name=""), name="tenancy_role_name_not_empty"
             ),
+            is_array("permissions", name="tenancy_role_permissions_kind"),
         ]
 
     def __str__(self) -> str:
@@ -434,8 +436,8 @@ class Role(StampedModel, TenantModel):
 
         An app may have been removed, or another client have written something else.
         """
-        stored = self.permissions if isinstance(self.permissions, list) else []
         known = find_permissions()
+        stored = self.permissions
         return [name for name in stored if isinstance(name, str) and name in known]
 
     def _make_key(self, alias: str) -> str:
@@ -471,17 +473,15 @@ class Role(StampedModel, TenantModel):
 _WITH_EVERY = frozenset({Role.BuiltIn.OWNER.value, Role.BuiltIn.ADMIN.value})
 
 
-def find_granted(key: str, permissions: Any) -> frozenset[str]:
+def find_granted(key: str, permissions: list[Any]) -> frozenset[str]:
     """Return what a role of a key, with these permissions, grants.
 
-    Any: JSON that was not written through a verb may be anything.
+    Any: a list that was not written through a verb may hold anything.
     """
     if key in _WITH_EVERY:
         return find_permissions()
     if key == Role.BuiltIn.MEMBER.value:
         return member_permissions()
-    if not isinstance(permissions, list):
-        return frozenset()
     names = {name for name in permissions if isinstance(name, str)}
     return find_permissions() & names
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, Value, When
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -46,6 +46,9 @@ from tenancy.texts import ExactCharField, has_form_of_slug
 from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 
 ENDED = ("canceled", "incomplete_expired")
+
+MAX_SEATS = 2_147_483_647
+"""The most seats that every database's integer holds."""
 
 _RUNNING = ("trialing", "active", "past_due", "unpaid", "paused")
 TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -351,6 +354,7 @@ class Subscription(StampedModel, TenantModel):
 
     rule_fields: ClassVar[dict[str, str]] = {
         "live_product": "plan",
+        "own_trial": "trial_start",
         "tenancy_subscription_end_dated": "ended_at",
         "tenancy_subscription_trial_dated": "trial_end",
         "product": "plan",
@@ -380,7 +384,9 @@ class Subscription(StampedModel, TenantModel):
         default=Interval.MONTH,
     )
     seats = models.PositiveIntegerField(
-        _("seats"), default=1, validators=[MinValueValidator(1)]
+        _("seats"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_SEATS)],
     )
     current_period_start = models.DateTimeField(_("period starts at"))
     current_period_end = models.DateTimeField(_("period ends at"))
@@ -411,6 +417,16 @@ class Subscription(StampedModel, TenantModel):
         db_persist=True,
         verbose_name=_("product while live"),
     )
+    # The provider's word is stored, which may give an organization several.
+    own_trial = models.GeneratedField(
+        expression=Case(
+            When(trial_start__isnull=False, last_event_at=None, then=Value(True)),
+            default=None,
+        ),
+        output_field=models.BooleanField(null=True),
+        db_persist=True,
+        verbose_name=_("trial that no provider told of"),
+    )
 
     objects: ClassVar[SubscriptionManager] = SubscriptionManager()
 
@@ -440,6 +456,12 @@ class Subscription(StampedModel, TenantModel):
                     "The organization has a live subscription to that product."
                 ),
             ),
+            models.UniqueConstraint(
+                fields=["organization", "own_trial"],
+                name="tenancy_subscription_trial_once",
+                violation_error_code="trial_twice",
+                violation_error_message=_("The organization has had its trial."),
+            ),
             UniqueEverywhere(
                 fields=["provider", "provider_subscription_id"],
                 name="tenancy_subscription_provider_once",
@@ -464,7 +486,8 @@ class Subscription(StampedModel, TenantModel):
                 name="tenancy_subscription_interval_known",
             ),
             models.CheckConstraint(
-                condition=Q(seats__gte=1), name="tenancy_subscription_seats"
+                condition=Q(seats__gte=1, seats__lte=MAX_SEATS),
+                name="tenancy_subscription_seats",
             ),
             models.CheckConstraint(
                 condition=Q(current_period_end__gt=F("current_period_start")),
@@ -663,10 +686,12 @@ class Subscription(StampedModel, TenantModel):
         Raises:
             SubscriptionEnded: it has ended.
             SeatLimitReached: live members and pending invitations take more seats.
-            ValueError: it is less than one.
+            ValueError: it is less than one, or more than MAX_SEATS.
         """
-        if seats < 1:
-            raise ValueError(f"{seats!r} seats were asked for. Pass one or more.")
+        if not 1 <= seats <= MAX_SEATS:
+            raise ValueError(
+                f"{seats!r} seats were asked for. Pass one or more, up to {MAX_SEATS}."
+            )
         alias = self._reread_live()
         taken = count_members(self.organization_id, using=alias)
         taken += count_invitations(self.organization_id, using=alias)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.context import Scope, current_scope
+from tenancy.documents import is_object
 from tenancy.identifiers import make_id
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.origin import current_origin
@@ -123,6 +124,7 @@ class SystemEvent(ImmutableModel):
                 condition=~Q(action=""), name="tenancy_systemevent_action"
             ),
             Immutable(name="tenancy_systemevent_immutable"),
+            is_object("details", name="tenancy_systemevent_details_kind"),
         ]
 
     def __str__(self) -> str:

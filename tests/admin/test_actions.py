@@ -397,9 +397,10 @@ def test_invitations_are_revoked_from_the_list(
     staff: Client, acme: Organization
 ) -> None:
     """The list asks about all that are chosen, and tells what came of each."""
+    later = timezone.now() + timedelta(minutes=1)
     with tenancy.scope(acme):
         pending = InvitationFactory()
-        answered = InvitationFactory(status="declined", answered_at=timezone.now())
+        answered = InvitationFactory(status="declined", answered_at=later)
     chosen = {"action": "revoke", "_selected_action": [pending.pk, answered.pk]}
 
     asked = staff.post(path_of(Invitation), chosen)

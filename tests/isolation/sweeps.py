@@ -30,7 +30,7 @@ from tenancy.exceptions import (
     ScopeRequired,
     TenancyError,
 )
-from tenancy.models import Organization
+from tenancy.models import Organization, Ownership
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.policies import SameOrganization, SameValue
 from tenancy.predicates import protected_tables, tenant_field
@@ -45,12 +45,13 @@ def list_protected_models() -> list[type[Model]]:
 
 
 def list_keys() -> list[tuple[type[Model], SameOrganization]]:
-    """Return every composite foreign key that is declared, with its model."""
+    """Return every composite foreign key of an organization, with its model."""
     return [
         (model, constraint)
         for model in list_protected_models()
         for constraint in model._meta.constraints
         if isinstance(constraint, SameOrganization)
+        and not isinstance(constraint, SameValue)
         and tenant_field(_relation(model, constraint).remote_field.model) is not None
     ]
 
@@ -79,6 +80,10 @@ class Filler:
 
     def make(self, model: type[Model], organization: Organization) -> Any:
         """Insert a row of the model into the organization, past its save()."""
+        if model is Ownership:
+            # There is one, of its owner, and no room for another.
+            with tenancy.unscoped("rows to sweep over"):
+                return Ownership.objects.get(organization=organization)
         own = tenant_field(model)
         values: dict[str, Any] = {}
         for field in model._meta.concrete_fields:

@@ -26,6 +26,7 @@ from tenancy.models import (
     Membership,
     Organization,
     OrganizationSlug,
+    Ownership,
     Plan,
     Role,
     Session,
@@ -55,7 +56,8 @@ def empty() -> None:
     """Delete the committed rows, children before parents."""
     with tenancy.unscoped("the end of the plans"):
         for model in (
-            *(Subscription, Plan, Domain, Invitation, Membership, Role, AuditEvent),
+            *(Subscription, Plan, Domain, Invitation, Ownership, Membership, Role),
+            AuditEvent,
             *(OrganizationSlug, Organization, Lock),
             *(Session, Account, Verification, BillingEvent, User),
         ):
@@ -93,6 +95,7 @@ def fill() -> Organization:
             type="x",
             occurred_at=NOW,
             status="applied",
+            received_at=NOW,
             settled_at=NOW,
         )
         for number in range(ROWS)

