@@ -11,6 +11,7 @@ import tenancy.backends.texts
 import tenancy.constraints
 import tenancy.fields
 import tenancy.identifiers
+import tenancy.indexes
 import tenancy.policies
 import tenancy.texts
 
@@ -131,9 +132,10 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "billing events",
                 "ordering": ["-occurred_at"],
                 "indexes": [
-                    models.Index(
+                    tenancy.indexes.PartialIndex(
                         fields=["status", "received_at"],
                         name="tenancy_billingevent_status",
+                        where=models.Q(("settled_at__isnull", True)),
                     ),
                     models.Index(
                         fields=["provider", "customer_id"],
@@ -423,6 +425,7 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     tenancy.fields.TenantForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="memberships",
                         to=settings.AUTH_USER_MODEL,
@@ -626,10 +629,7 @@ class Migration(migrations.Migration):
                 (
                     "key_digest",
                     tenancy.texts.ExactCharField(
-                        editable=False,
-                        max_length=64,
-                        unique=True,
-                        verbose_name="digest of the key",
+                        editable=False, max_length=64, verbose_name="digest of the key"
                     ),
                 ),
                 (
@@ -1767,20 +1767,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="invitation",
-            index=models.Index(
-                fields=["pending_email"], name="tenancy_invitation_address"
+            index=tenancy.indexes.PartialIndex(
+                fields=["pending_email"],
+                name="tenancy_invitation_address",
+                where=models.Q(("pending_email__isnull", False)),
             ),
         ),
         migrations.AddIndex(
             model_name="invitation",
-            index=models.Index(
+            index=tenancy.indexes.PartialIndex(
                 fields=["organization", "status", "expires_at"],
                 name="tenancy_invitation_pending",
+                where=models.Q(("status", "pending")),
             ),
         ),
         migrations.AddIndex(
             model_name="invitation",
-            index=models.Index(fields=["expires_at"], name="tenancy_invitation_expiry"),
+            index=tenancy.indexes.PartialIndex(
+                fields=["status", "expires_at"],
+                name="tenancy_invitation_expiry",
+                where=models.Q(("status", "pending")),
+            ),
         ),
         migrations.AddConstraint(
             model_name="invitation",
@@ -1887,6 +1894,20 @@ class Migration(migrations.Migration):
                 name="tenancy_tenancy_invitation_role_4611df",
                 to="tenancy.role",
                 version=1,
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="session",
+            index=tenancy.indexes.PartialIndex(
+                fields=["revoked_at"],
+                name="tenancy_session_revoked",
+                where=models.Q(("revoked_at__isnull", False)),
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.UniqueConstraint(
+                fields=("key_digest",), name="tenancy_session_key_once"
             ),
         ),
         migrations.AddConstraint(
