@@ -111,6 +111,22 @@ class _ScopedJoins:
     name: str
     attname: str
 
+    def get_col(self, alias: str, output_field: Any = None) -> Any:
+        """Return the column; that of the model's own table is made once.
+
+        Django keeps it for fields that are no relation. Of a relation it makes one,
+        with its identity, for each query that selects it.
+        """
+        if output_field is not None or alias != self.model._meta.db_table:
+            # Field has it.
+            return super().get_col(alias, output_field)  # type: ignore[misc]
+        column: Any = self.__dict__.get("_own_column")
+        # A field that was copied holds that of the one it was copied from.
+        if column is None or column.target is not self or column.alias != alias:
+            column = super().get_col(alias)  # type: ignore[misc]  # as above
+            self.__dict__["_own_column"] = column
+        return column
+
     def get_extra_restriction(
         self, alias: str | None, related_alias: str | None
     ) -> WhereNode | None:
@@ -208,16 +224,22 @@ class _ScopedJoins:
             raise unknown_relation(self.model, self)  # type: ignore[arg-type]  # as above
 
     def _require_same_organization(self, row: Model) -> None:
-        own, remote = tenant_field(type(row)), tenant_field(self.remote_field.model)
+        if self._own_names is None:
+            return
         # Field has it.
-        if own is None or remote is None or not self.is_cached(row):  # type: ignore[attr-defined]
+        related = self.get_cached_value(row, None)  # type: ignore[attr-defined]
+        if related is None:
             return
-        related = self.get_cached_value(row)  # type: ignore[attr-defined]  # as above
-        if related is None or related.pk is None:
-            return
-        if getattr(related, remote.attname) != getattr(row, own.attname):
+        own, remote = self._own_names
+        if getattr(related, remote) != getattr(row, own) and related.pk is not None:
             # The class is a Field where this runs.
             raise unknown_relation(type(row), self)  # type: ignore[arg-type]
+
+    @cached_property
+    def _own_names(self) -> tuple[str, str] | None:
+        """The attributes that hold the two ends' organizations, if both have one."""
+        own, remote = tenant_field(self.model), tenant_field(self.remote_field.model)
+        return None if own is None or remote is None else (own.attname, remote.attname)
 
 
 class _ScopedReverseJoins:
@@ -337,7 +359,8 @@ class OrganizationForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
                 f"A {self.model.__name__} was saved with no organization. Enter one "
                 "with tenancy.scope(organization), or pass organization=...."
             )
-        if scope.is_unscoped:
+        # As it is where it was filled from the scope.
+        if value is scope.organization_id or scope.is_unscoped:
             return
         if (
             hasattr(value, "resolve_expression")
@@ -666,8 +689,13 @@ def _is_current(model: type[Model]) -> bool:
 def _join_predicate(model: Any, alias: str | None) -> WhereNode | None:
     if alias is None or isinstance(model, str):
         return None
-    field = tenant_field(model)
-    if field is None:
-        return None
-    predicate: Any = InScope(field.get_col(alias), in_join=True)  # As scoped_query().
+    # Any: as scoped_query(). A table that is joined once has its own name for an alias.
+    predicate: Any = model.__dict__.get("_scope_join_predicate")
+    if predicate is None or predicate.column.alias != alias:
+        field = tenant_field(model)
+        if field is None:
+            return None
+        predicate = InScope(field.get_col(alias), in_join=True)
+        if alias == model._meta.db_table and "_scope_join_predicate" not in vars(model):
+            model._scope_join_predicate = predicate
     return WhereNode([predicate], connector=AND)

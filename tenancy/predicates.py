@@ -30,14 +30,19 @@ def tenant_field(model: type[Model]) -> Field[Any, Any] | None:
             ``organization`` of a tenant model; None of a global model, and of the
             historical models of migrations.
     """
+    # Its own, and not what it inherits: asked several times for each row.
+    field: Field[Any, Any] | None = model.__dict__.get("_tenant_field")
+    if field is not None:
+        return field
     name = getattr(model, TENANT_KEY, None)
     if name is None or model._meta.abstract:
         return None
-    if name == "pk":
-        return model._meta.pk
     # A model that inherits from a tenant model by multi-table inheritance is refused
     # by a check; its field is the parent's.
-    field: Field[Any, Any] = model._meta.get_field(name)  # type: ignore[assignment]  # no reverse relation has the name
+    found: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    field = found  # No reverse relation has the name.
+    if apps.models_ready:
+        model._tenant_field = field  # type: ignore[attr-defined]  # a cache of ours
     return field
 
 
@@ -152,7 +157,8 @@ def _parameter(
     is_marked: bool,
 ) -> Any:
     """Return the organization's key as the column is compared with it."""
-    key = (field, connection.alias, is_marked)
+    # By the class, whose hash is its address: a field's own is computed in Python.
+    key = (field.model, connection.alias, is_marked)
     parameter = scope.parameters.get(key)
     if parameter is None:
         parameter = field.get_db_prep_value(scope.organization_id, connection)

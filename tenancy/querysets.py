@@ -133,9 +133,13 @@ class ScopedCache:
         Django reads this attribute before it makes SQL, where the scope is checked.
         """
         rows = self._rows
-        if rows is None or not self._is_fetched_here():
+        if rows is None:
             return None
-        return rows
+        scope = current_scope()
+        if scope is not None and scope is self._rows_scope:
+            # As nearly always, and read several times for each query.
+            return rows
+        return rows if self._is_fetched_here() else None
 
     @_result_cache.setter
     def _result_cache(self, rows: Any) -> None:
@@ -400,6 +404,9 @@ def require_own(row: Model) -> None:
     key = getattr(row, field.attname)
     if key is None and not field.primary_key:
         setattr(row, field.attname, scope.organization_id)
+        return
+    if key is scope.organization_id and key is not None:
+        # As it is where it was filled from the scope.
         return
     if not _is_own(field, key, scope):
         raise CrossOrganization(

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("context", "conf", "currencies", "identifiers", "origin", "tokens"),
     ("backends",),
     ("predicates",),
-    ("constraints", "policies", "querysets"),
+    ("constraints", "indexes", "policies", "querysets"),
     ("fields", "documents", "encryption", "operations", "texts"),
     ("challenges", "hosts"),
     (

@@ -248,12 +248,16 @@ class Backend:
 
     def key_text(self, scope: Scope) -> str:
         """Return the key of the scope's organization, or user, as a mark holds it."""
-        place = (scope.organization_id, scope.user_id)
-        text = self._keys.get(place)
+        # The scope's own note: a key's hash may be computed in Python, as a UUID's is.
+        text: str | None = scope.parameters.get(self._place)
         if text is None:
-            if len(self._keys) >= REMEMBERED_SCOPES:
-                self._keys.clear()
-            text = self._keys[place] = self._prepare_key(scope)
+            place = (scope.organization_id, scope.user_id)
+            text = self._keys.get(place)
+            if text is None:
+                if len(self._keys) >= REMEMBERED_SCOPES:
+                    self._keys.clear()
+                text = self._keys[place] = self._prepare_key(scope)
+            scope.parameters[self._place] = text
         return text
 
     def _prepare_key(self, scope: Scope) -> str:

@@ -217,11 +217,13 @@ class Verdict:
             return []
         if of_user:
             return self._find_exposed_to_user(parameters, expected)
-        exposed = {
-            table
-            for table, keys in self.required
-            if not any(_is_key(_get(parameters, key), expected) for key in keys)
-        }
+        exposed = set()
+        for table, keys in self.required:
+            for key in keys:
+                if _is_key(_get(parameters, key), expected):
+                    break
+            else:
+                exposed.add(table)
         return sorted(exposed) if exposed else []
 
     def _find_keys(self, occurrence: Occurrence) -> tuple[int | str, ...]:

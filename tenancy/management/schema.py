@@ -22,6 +22,7 @@ from tenancy import policies
 from tenancy.backends.catalog import Column, Index, Table, get_catalog
 from tenancy.backends.enforcement import Fault, column_of, get_enforcement
 from tenancy.context import LookUp, look_up
+from tenancy.indexes import PartialIndex
 
 
 def find_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:
@@ -280,9 +281,10 @@ class Comparison:
                 yield self._other_condition("index", index)
 
     def _is_conditional(self, declared: ModelIndex) -> bool:
-        return declared.condition is not None and bool(
-            self.features.supports_partial_indexes
+        condition = (
+            declared.where if isinstance(declared, PartialIndex) else declared.condition
         )
+        return condition is not None and bool(self.features.supports_partial_indexes)
 
     def _find_surplus(self) -> Iterator[Fault]:
         """Yield what refuses rows that the model allows."""

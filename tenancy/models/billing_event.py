@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from tenancy.billing import Handler, find_handler
 from tenancy.context import LookUp, look_up, scope_of_any_status
+from tenancy.indexes import PartialIndex
 from tenancy.models.audit_event import AuditEvent
 from tenancy.models.billing_customer import find_billing_customer
 from tenancy.models.stamped_model import StampedModel
@@ -29,7 +30,9 @@ class BillingEventQuerySet(models.QuerySet["BillingEvent", "BillingEvent"]):
 
     def unsettled(self) -> BillingEventQuerySet:
         """Keep those that are still to be applied, the oldest first."""
-        return self.filter(status__in=UNSETTLED).order_by("occurred_at", "event_id")
+        # The index of some rows is found by the first, one of all by the second.
+        rows = self.filter(settled_at=None, status__in=UNSETTLED)
+        return rows.order_by("occurred_at", "event_id")
 
 
 class BillingEventManager(models.Manager["BillingEvent"]):
@@ -148,8 +151,10 @@ class BillingEvent(StampedModel):
         verbose_name_plural = _("billing events")
         ordering = ["-occurred_at"]
         indexes = [
-            models.Index(
-                fields=["status", "received_at"], name="tenancy_billingevent_status"
+            PartialIndex(
+                fields=["status", "received_at"],
+                name="tenancy_billingevent_status",
+                where=Q(settled_at__isnull=True),
             ),
             models.Index(
                 fields=["provider", "customer_id"], name="tenancy_billingevent_customer"

@@ -37,6 +37,7 @@ from tenancy.exceptions import (
     WrongRecipient,
 )
 from tenancy.fields import TenantForeignKey
+from tenancy.indexes import PartialIndex
 from tenancy.limits import require_invitation_room, require_seat
 from tenancy.managers import TenantManager
 from tenancy.models.audit_event import AuditEvent
@@ -392,12 +393,22 @@ class Invitation(StampedModel, TenantModel):
         ordering = ["-created_at"]
         indexes = [
             # The pending ones of an address, whichever organization sent them.
-            models.Index(fields=["pending_email"], name="tenancy_invitation_address"),
-            models.Index(
+            PartialIndex(
+                fields=["pending_email"],
+                name="tenancy_invitation_address",
+                where=Q(pending_email__isnull=False),
+            ),
+            PartialIndex(
                 fields=["organization", "status", "expires_at"],
                 name="tenancy_invitation_pending",
+                where=Q(status="pending"),
             ),
-            models.Index(fields=["expires_at"], name="tenancy_invitation_expiry"),
+            # Not by the time alone, which all that were ever answered are past.
+            PartialIndex(
+                fields=["status", "expires_at"],
+                name="tenancy_invitation_expiry",
+                where=Q(status="pending"),
+            ),
         ]
         constraints = [
             UniqueEverywhere(fields=["token_digest"], name="tenancy_invitation_token"),

@@ -274,6 +274,8 @@ class Membership(StampedModel, TenantModel):
         verbose_name=_("user"),
         on_delete=models.CASCADE,
         related_name="memberships",
+        # The unique constraint of user and organization begins with it.
+        db_index=False,
     )
     role = TenantForeignKey(
         Role,

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.fields import TenantForeignKey
+from tenancy.indexes import PartialIndex
 from tenancy.models.membership import Membership
 from tenancy.models.stamped_model import StampedModel
 from tenancy.policies import SameUser
@@ -168,7 +169,7 @@ class Session(StampedModel):
         BAN = "ban", _("the user was banned")
 
     key_digest = ExactCharField(
-        _("digest of the key"), max_length=DIGEST_LENGTH, unique=True, editable=False
+        _("digest of the key"), max_length=DIGEST_LENGTH, editable=False
     )
     data = models.TextField(_("data"), blank=True, editable=False)
     user = models.ForeignKey(
@@ -222,7 +223,19 @@ class Session(StampedModel):
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         ordering = ["-last_seen_at"]
+        indexes = [
+            PartialIndex(
+                fields=["revoked_at"],
+                name="tenancy_session_revoked",
+                where=Q(revoked_at__isnull=False),
+            ),
+        ]
         constraints = [
+            # Not the field's own, beside which Django makes PostgreSQL an index for
+            # LIKE that is as large.
+            models.UniqueConstraint(
+                fields=["key_digest"], name="tenancy_session_key_once"
+            ),
             models.CheckConstraint(
                 condition=Q(revoked_at=None) | Q(data=""),
                 name="tenancy_session_end_without_data",

@@ -92,16 +92,17 @@ def make_twins() -> None:
 
     import tenancy
     from project.tracker.models import Project, Task
-    from tenancy.models import Organization
-    from tests.benchmarks.models import Holder, PlainProject, PlainTask
+    from tenancy.models import Membership, Organization
+    from tests.benchmarks.models import Holder, PlainMember, PlainProject, PlainTask
 
     with tenancy.unscoped("twin tables"):
         with connection.schema_editor() as editor:
-            for model in (Holder, PlainProject, PlainTask):
+            for model in (Holder, PlainMember, PlainProject, PlainTask):
                 editor.create_model(model)
         with connection.cursor() as cursor:
             for source, target in (
                 (Organization, Holder),
+                (Membership, PlainMember),
                 (Project, PlainProject),
                 (Task, PlainTask),
             ):
@@ -113,7 +114,7 @@ def make_twins() -> None:
                 if connection.vendor == "postgresql":
                     cursor.execute(
                         f"SELECT setval(pg_get_serial_sequence(%s, 'id'), {2**40})"
-                        if target is not Holder
+                        if target in (PlainProject, PlainTask)
                         else "SELECT %s",
                         [target._meta.db_table],
                     )

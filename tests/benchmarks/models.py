@@ -22,6 +22,18 @@ class Holder(models.Model):
         return str(self.pk)
 
 
+class PlainMember(models.Model):
+    """What a membership is to plain Django."""
+
+    id = models.UUIDField(primary_key=True)
+
+    class Meta:
+        app_label = "benchmarks"
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 class PlainProject(models.Model):
     """A project, with the columns of the tracker's."""
 
@@ -51,7 +63,9 @@ class PlainTask(models.Model):
     description = models.TextField(blank=True)
     status = models.CharField(max_length=10, choices=Task.Status, default="todo")
     priority = models.PositiveSmallIntegerField(choices=Task.Priority, default=2)
-    assignee_id = models.UUIDField(null=True, db_index=True)
+    assignee = models.ForeignKey(
+        PlainMember, models.SET_NULL, null=True, related_name="+"
+    )
     due_on = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -74,7 +88,7 @@ class PlainTask(models.Model):
                 fields=["organization", "project", "status"], name="plain_project"
             ),
             models.Index(
-                fields=["organization", "assignee_id", "status"], name="plain_assignee"
+                fields=["organization", "assignee", "status"], name="plain_assignee"
             ),
             # So that a list that names no organization has an index as well.
             models.Index(fields=["-priority", "-id"], name="plain_all"),

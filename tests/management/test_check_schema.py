@@ -20,6 +20,7 @@ from tenancy.backends.catalog import Index, Table, get_catalog
 from tenancy.backends.enforcement import Fault
 from tenancy.context import LookUp, look_up
 from tenancy.fields import TenantForeignKey
+from tenancy.indexes import PartialIndex
 from tenancy.management import schema
 from tenancy.management.description import describe
 from tenancy.management.drawing import draw
@@ -82,6 +83,11 @@ def make_model() -> Any:
                     fields=["noted_at"],
                     condition=models.Q(ended_at=None),
                     name="specimen_noted_live",
+                ),
+                PartialIndex(
+                    fields=["rank", "ended_at"],
+                    name="specimen_rank_live",
+                    where=models.Q(ended_at=None),
                 ),
                 models.Index(models.F("rank") + 1, name="specimen_next_rank"),
             ]
@@ -411,6 +417,16 @@ CHANGES: dict[str, tuple[Callable[[Table], Table], str]] = {
     "condition of an index": (
         lambda table: with_index(table, "specimen_weight_rank", is_conditional=True),
         "The index 'specimen_weight_rank' has a condition, unlike the one declared.",
+    ),
+    "condition of a partial index": (
+        lambda table: with_index(
+            table,
+            "specimen_rank_live",
+            is_conditional=not connection.features.supports_partial_indexes,
+        ),
+        "The index 'specimen_rank_live' has "
+        + ("no" if connection.features.supports_partial_indexes else "a")
+        + " condition, unlike the one declared.",
     ),
     "surplus expression": (
         lambda table: replace(

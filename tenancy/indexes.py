@@ -1,0 +1,46 @@
+"""Indexes beside Django's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.ddl_references import Statement
+from django.db.models import Index, Model, Q
+
+
+class PartialIndex(Index):
+    """An index of the rows that are asked for, where the database can have one.
+
+    Where it cannot (MySQL, MariaDB) the index holds all rows, in silence: the answers
+    are the same, and only its size differs. Django makes the same of a condition, and
+    warns each time that the checks of the database run (models.W037).
+
+    Args:
+        fields (list[str]): the names of the columns' fields, in order. They serve as an
+            index of all rows too, so that what the condition compares comes first.
+        name (str): its name.
+        where (Q): the condition of the rows. A query that states it, or what implies
+            it, is answered from the index.
+    """
+
+    def __init__(self, *, fields: list[str], name: str, where: Q) -> None:
+        super().__init__(fields=fields, name=name)
+        # Not as Index.condition, which is what the warning looks at.
+        self.where = where
+
+    def create_sql(
+        self,
+        model: type[Model],
+        schema_editor: BaseDatabaseSchemaEditor,
+        using: str = "",
+        **kwargs: Any,  # Django's own.
+    ) -> Statement:
+        """Return the statement that creates it, as Django writes it."""
+        index = Index(fields=self.fields, name=self.name, condition=self.where)
+        return index.create_sql(model, schema_editor, using, **kwargs)
+
+    def deconstruct(self) -> Any:
+        """Return what a migration states of it."""
+        path, args, kwargs = super().deconstruct()
+        return path, args, {**kwargs, "where": self.where}
