@@ -127,6 +127,15 @@ def verification_age() -> timedelta:
     return age
 
 
+def password_reset_age() -> timedelta:
+    """Return TENANCY_PASSWORD_RESET_AGE, how long a mailed link sets a password.
+
+    Type: timedelta. Default: one hour.
+    """
+    age: timedelta = getattr(settings, "TENANCY_PASSWORD_RESET_AGE", timedelta(hours=1))
+    return age
+
+
 def code_age() -> timedelta:
     """Return TENANCY_CODE_AGE, how long a verification's short code is valid.
 

@@ -135,6 +135,16 @@ class AdminSignInForm(SignInForm, AdminAuthenticationForm):
     """The same for the admin's page: ``admin.site.login_form = AdminSignInForm``."""
 
 
+class AddressForm(forms.Form):
+    """Where to send a mail."""
+
+    email = forms.EmailField(
+        label=_("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
+    )
+
+
 class SignUpForm(forms.Form):
     """A new user, and the organization that they make unless they are invited."""
 

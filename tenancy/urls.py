@@ -10,6 +10,7 @@ from tenancy.views import (
     invitations,
     members,
     organizations,
+    passwords,
     people,
     teams,
 )
@@ -20,6 +21,27 @@ urlpatterns = [
     path("sign-up/", people.SignUpView.as_view(), name="sign-up"),
     path("sign-in/", people.SignInView.as_view(), name="sign-in"),
     path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
+    path(
+        "password/reset/",
+        passwords.PasswordResetView.as_view(),
+        name="password-reset",
+    ),
+    path(
+        "password/reset/sent/",
+        passwords.PasswordResetSentView.as_view(),
+        name="password-reset-sent",
+    ),
+    path(
+        "password/reset/new/",
+        passwords.PasswordResetNewView.as_view(),
+        name="password-reset-new",
+    ),
+    # After those that are words: no token is one of them.
+    path(
+        "password/reset/<str:token>/",
+        passwords.PasswordResetOpenView.as_view(),
+        name="password-reset-open",
+    ),
     path("account/", account.AccountView.as_view(), name="account"),
     path("account/password/", account.PasswordView.as_view(), name="password"),
     path("account/email/", account.VerificationView.as_view(), name="email-verify"),
@@ -119,7 +141,7 @@ urlpatterns = [
         invitations.RevokeView.as_view(),
         name="invitation-revoke",
     ),
-    # After those that are words: no token is one of them.
+    # As above.
     path(
         "invitations/<str:token>/",
         invitations.OpenView.as_view(),

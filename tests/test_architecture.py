@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "checks",
         "erasure",
         "mail",
+        "passwords",
         "refusals",
         "resolvers",
         "testing",

@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 from tenancy import signals
 from tenancy.exceptions import VerificationFailed
 from tenancy.models.stamped_model import StampedModel
+from tenancy.models.system_event import SystemEvent
 from tenancy.models.verification import FAILED, Verification
 from tenancy.origin import refuse_impersonator
 from tenancy.signals import email_changed, email_verified
@@ -30,6 +31,9 @@ U = TypeVar("U", bound="AbstractUser")
 
 EMAIL_PURPOSE = "verify-email"
 """The purpose of the verifications of users' addresses."""
+
+RESET_PURPOSE = "reset-password"
+"""The purpose of the verifications by which a forgotten password is set anew."""
 
 _ADDRESS = ("email", "email_verified_at")
 _LONGEST_REASON = 500
@@ -253,8 +257,14 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
             super().save(*args, **kwargs)
         else:
             with transaction.atomic(using=using):
+                # Django's own mark of a new one: at sign-in, the same one may get
+                # another hash.
+                is_new = self._password is not None
                 super().save(*args, **kwargs)
                 _sessions(using).end_all(self, reason="password")
+                self._void_resets(using)
+                if is_new:
+                    _trail(using).record("user.password_changed", self)
         self._remember(names)
 
     save.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
@@ -323,6 +333,12 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         users.update(updated_at=timezone.now(), **values)
         for name, value in values.items():
             setattr(self, name, value)
+
+    def _void_resets(self, using: str) -> None:
+        """Void what was mailed to set the former password anew."""
+        Verification.objects.using(using).filter(
+            purpose=RESET_PURPOSE, identifier=self._stored.get("email", self.email)
+        ).delete()
 
     def _remember(self, names: Collection[str] | None = None) -> None:
         """Keep what is stored of the fields that are not changed in passing."""
@@ -456,8 +472,9 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
                 {"email": stored.unique_error_message(type(stored), ("email",))}
             ) from None
         Verification.objects.using(alias).filter(
-            purpose=EMAIL_PURPOSE, identifier=previous
+            purpose__in=(EMAIL_PURPOSE, RESET_PURPOSE), identifier=previous
         ).delete()
+        _trail(alias).record("user.email_changed", stored)
         send_on_commit(
             email_changed, type(self), using=alias, user=stored, previous=previous
         )
@@ -479,6 +496,7 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         rows = rows.filter(pk=self.pk, email=stored.email)
         if not rows.update(email_verified_at=now, updated_at=now):
             return False
+        _trail(alias).record("user.email_verified", stored)
         stored.refresh_from_db(using=alias)
         send_on_commit(email_verified, type(self), using=alias, user=stored)
         return True
@@ -490,6 +508,10 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         app_label = "tenancy"
         swappable = "AUTH_USER_MODEL"
+
+
+def _trail(using: str) -> Any:  # Its manager.
+    return SystemEvent.objects.db_manager(using)
 
 
 def _sessions(using: str) -> Any:  # Its manager; it stands above this file.

@@ -20,7 +20,9 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import FormView, TemplateView, View
 
 from tenancy import conf
+from tenancy.attempts import FACTOR, take_attempt
 from tenancy.refusals import REFUSALS, add_refusal, explain
+from tenancy.sessions import find_ip_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,27 @@ class FormPageView(PageView, FormView):  # type: ignore[type-arg]  # generic in 
         """Make the change; return what to tell, "" for nothing."""
 
 
+class LimitedFormView(FormPageView):
+    """A page with a form that is sent as often as is let pass."""
+
+    def list_limits(self) -> dict[str, int]:
+        """Return what a form that is sent counts for, and how many are let pass."""
+        subject = f"{self.limit_name}:ip:{find_ip_address(self.request)}"
+        return {subject: conf.sign_in_attempts() * FACTOR}
+
+    limit_name: ClassVar[str]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Take the form, or say that there were too many."""
+        if take_attempt(self.list_limits()):
+            return super().post(request, *args, **kwargs)
+        form = self.get_form()
+        words = _("Too many tries. Wait a few minutes, and try again.")
+        form.add_error(None, ValidationError(words, code="throttled"))
+        context = self.get_context_data(form=form)
+        return self.render_to_response(context, status=429)
+
+
 class ChangeView(View):
     """A change by POST, which leads back to a page and tells there how it went."""
 
@@ -143,6 +166,12 @@ class ChangeView(View):
     @abstractmethod
     def get_success_url(self) -> str:
         """Return the address of the page that shows the outcome."""
+
+
+def hide_referrer(response: HttpResponse) -> HttpResponse:
+    """Keep the address of the page, which may hold a secret, from other sites."""
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def require_valid(form: Any) -> dict[str, Any]:
