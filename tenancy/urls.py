@@ -12,13 +12,14 @@ from tenancy.views import (
     organizations,
     passwords,
     people,
+    sign_up,
     teams,
 )
 
 app_name = "tenancy"
 
 urlpatterns = [
-    path("sign-up/", people.SignUpView.as_view(), name="sign-up"),
+    path("sign-up/", sign_up.SignUpView.as_view(), name="sign-up"),
     path("sign-in/", people.SignInView.as_view(), name="sign-in"),
     path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
     path(
