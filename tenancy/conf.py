@@ -323,3 +323,17 @@ def sign_in_period() -> timedelta:
         settings, "TENANCY_SIGN_IN_PERIOD", timedelta(minutes=15)
     )
     return period
+
+
+def sign_up_requires_verified_email() -> bool:
+    """Return TENANCY_SIGN_UP_REQUIRES_VERIFIED_EMAIL, when an account is made.
+
+    Whether only once a link was followed that is mailed to the address. Type: bool.
+    Default: False: who signs up is signed in at once, and an address that has an
+    account is refused, which tells that it has one. True: every address is answered
+    alike, and what there is to tell is in the mail.
+    """
+    is_required: bool = getattr(
+        settings, "TENANCY_SIGN_UP_REQUIRES_VERIFIED_EMAIL", False
+    )
+    return is_required

@@ -20,6 +20,9 @@ app_name = "tenancy"
 
 urlpatterns = [
     path("sign-up/", sign_up.SignUpView.as_view(), name="sign-up"),
+    path("sign-up/sent/", sign_up.SignUpSentView.as_view(), name="sign-up-sent"),
+    # After those that are words: no token is one of them.
+    path("sign-up/<str:token>/", sign_up.SignUpOpenView.as_view(), name="sign-up-open"),
     path("sign-in/", people.SignInView.as_view(), name="sign-in"),
     path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
     path(
@@ -37,7 +40,7 @@ urlpatterns = [
         passwords.PasswordResetNewView.as_view(),
         name="password-reset-new",
     ),
-    # After those that are words: no token is one of them.
+    # As above.
     path(
         "password/reset/<str:token>/",
         passwords.PasswordResetOpenView.as_view(),

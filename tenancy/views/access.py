@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
@@ -168,10 +169,44 @@ class ChangeView(View):
         """Return the address of the page that shows the outcome."""
 
 
+def build_link(request: HttpRequest, name: str, **kwargs: Any) -> str:
+    """Return the whole address of a page, for a mail.
+
+    Args:
+        request (HttpRequest): tells the host.
+        name (str): of the page, in the namespace of these.
+        **kwargs: the arguments of the address.
+    """
+    return request.build_absolute_uri(reverse(f"tenancy:{name}", kwargs=kwargs))
+
+
 def hide_referrer(response: HttpResponse) -> HttpResponse:
     """Keep the address of the page, which may hold a secret, from other sites."""
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def refuse_link(
+    request: HttpRequest, *, title: Any, message: str, again: str, status: int
+) -> HttpResponse:
+    """Return the page about a mailed link that is good for nothing.
+
+    Args:
+        request (HttpRequest): of whoever followed it.
+        title (str): what it was for; a lazy translation will do.
+        message (str): why it is not.
+        again (str): the address at which there is another one; empty for none.
+        status (int): of the answer.
+    """
+    context = {
+        "title": title,
+        "message": message,
+        "again": again,
+        "navigation": list_entries(request),
+    }
+    return hide_referrer(
+        TemplateResponse(request, "tenancy/link_refused.html", context, status=status)
+    )
 
 
 def require_valid(form: Any) -> dict[str, Any]:

@@ -30,8 +30,9 @@ from tenancy.views.access import (
     FormPageView,
     LimitedFormView,
     PageView,
+    build_link,
     hide_referrer,
-    list_entries,
+    refuse_link,
 )
 
 _TOKEN = "tenancy_password_token"
@@ -72,18 +73,18 @@ class PasswordResetView(LimitedFormView):
         """Send what there is to say to the address."""
         refuse_impersonator("The password")
         reset = issue_reset(form.cleaned_data["email"], asked_by=self.request.user)
-        path = reverse("tenancy:password-reset")
+        link = build_link(self.request, "password-reset")
         if reset.token is not None:
-            path = reverse("tenancy:password-reset-open", args=[reset.token])
+            link = build_link(self.request, "password-reset-open", token=reset.token)
         send_mail_on_commit(
             "password_reset" if reset.token else "password_reset_refused",
             to=reset.to,
             context={
-                "link": self.request.build_absolute_uri(path),
+                "link": link,
                 "expires_at": reset.verification.expires_at,
                 "obstacle": reset.obstacle and reset.obstacle.value,
-                "sign_in_link": _build_link(self.request, "sign-in"),
-                "sign_up_link": _build_link(self.request, "sign-up"),
+                "sign_in_link": build_link(self.request, "sign-in"),
+                "sign_up_link": build_link(self.request, "sign-up"),
             },
             using=find_alias(reset.verification),
             on_failure=lambda: messages.error(
@@ -170,20 +171,10 @@ class PasswordResetNewView(FormPageView):
         """Tell why the link sets nothing."""
         self.request.session.pop(_TOKEN, None)
         is_expired = isinstance(error, VerificationFailed)
-        return hide_referrer(
-            self.response_class(
-                request=self.request,
-                template=["tenancy/link_refused.html"],
-                context={
-                    "title": self.title,
-                    "message": explain(error),
-                    "again": reverse("tenancy:password-reset") if is_expired else "",
-                    "navigation": list_entries(self.request),
-                },
-                status=410 if is_expired else 403,
-            )
+        return refuse_link(
+            self.request,
+            title=self.title,
+            message=explain(error),
+            again=reverse("tenancy:password-reset") if is_expired else "",
+            status=410 if is_expired else 403,
         )
-
-
-def _build_link(request: HttpRequest, name: str) -> str:
-    return request.build_absolute_uri(reverse(f"tenancy:{name}"))

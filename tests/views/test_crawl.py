@@ -32,11 +32,12 @@ WITH_KEYS = {
 }
 """The addresses that name rows, and of which model, in the order of the arguments."""
 
-WITH_TOKENS = {"email-open", "invitation-open", "password-reset-open"}
+WITH_TOKENS = {"email-open", "invitation-open", "password-reset-open", "sign-up-open"}
 """The addresses that name a secret, which is nobody's until it is answered."""
 
 FOR_ALL = {
     "sign-up",
+    "sign-up-sent",
     "sign-in",
     "sign-out",
     "password-reset",
