@@ -286,6 +286,16 @@ class DeleteOrganizationForm(forms.Form):
         return slug
 
 
+class RestoreForm(forms.Form):
+    """The slug of an organization that is restored: another may have its own by now."""
+
+    slug = forms.SlugField(
+        label=_("Slug"),
+        max_length=63,
+        help_text=_("Part of addresses: small letters, digits and hyphens."),
+    )
+
+
 class TransferForm(forms.Form):
     """Who is to own the organization."""
 

@@ -76,6 +76,11 @@ urlpatterns = [
         organizations.OrganizationCreateView.as_view(),
         name="organization-create",
     ),
+    path(
+        "organizations/<str:pk>/restore/",
+        organizations.RestoreView.as_view(),
+        name="organization-restore",
+    ),
     path("organizations/switch/", organizations.SwitchView.as_view(), name="switch"),
     path(
         "organization/",

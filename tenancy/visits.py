@@ -50,6 +50,7 @@ class Visit:
         self._membership: Membership | None = None
         self._has_chosen = False
         self._suspended: Any = None
+        self._archived: Any = None
         self._former: Any = None
         self._user: Any = None
         self._scope: Scope | None = None
@@ -130,6 +131,12 @@ class Visit:
         """The suspended organization of a live membership that was asked for."""
         self.load()
         return self._suspended
+
+    @property
+    def archived(self) -> Any:
+        """The archived organization of a live membership that the session chose."""
+        self.load()
+        return self._archived
 
     @property
     def former(self) -> Any:
@@ -335,6 +342,8 @@ class Visit:
             self._suspended = organization
         elif organization.status == "active":
             self._membership, self._has_chosen = membership, has_chosen
+        else:
+            self._archived = organization
 
 
 def require_visit(request: Any) -> Visit:

@@ -20,6 +20,7 @@ from tests.views.conftest import invite, membership_of
 pytestmark = pytest.mark.django_db
 
 WITH_KEYS = {
+    "organization-restore": ("organization",),
     "device-end": ("session",),
     "member-role": ("membership",),
     "member-remove": ("membership",),
@@ -64,6 +65,7 @@ def keys(globex: Organization, bob: User, as_bob: Client) -> dict[str, Any]:
         team.add(membership)
         invitation = Invitation.objects.get()
     return {
+        "organization": globex.pk,
         "session": Session.objects.for_user(bob).get().pk,
         "membership": membership.pk,
         "team": team.pk,
