@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.contrib import auth
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import Permission, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import IntegrityError, models, router, transaction
@@ -91,6 +92,50 @@ class UserManager(BaseUserManager[U]):
         return self.filter(
             Q(banned_until=None) | Q(banned_until__gt=timezone.now()),
             banned_at__isnull=False,
+        )
+
+    def with_perm(
+        self,
+        perm: str | Permission,
+        is_active: bool | None = True,
+        include_superusers: bool = True,
+        backend: str | None = None,
+        obj: models.Model | None = None,
+    ) -> Any:  # A queryset of the user model, whichever the backend takes.
+        """Return the users who may do something, as a backend tells it.
+
+        OrganizationBackend tells it of the active organization.
+
+        Args:
+            perm (str | Permission): "app_label.codename".
+            is_active (bool | None): whether they are active; None for both.
+            include_superusers (bool): whether superusers are among them.
+            backend (str | None): the dotted path of the backend; None for the only one.
+            obj (Model | None): on what.
+        Raises:
+            ValueError: AUTHENTICATION_BACKENDS names several, and none is given; or the
+                permission is malformed.
+            TypeError: the backend or the permission is of another type.
+        """
+        if backend is None:
+            backends = auth.get_backends()
+            if len(backends) != 1:
+                raise ValueError(
+                    f"User.objects.with_perm() has {len(backends)} backends to ask. "
+                    "Pass the dotted path of one as 'backend'."
+                )
+            asked: Any = backends[0]  # Any: as auth.load_backend().
+        elif isinstance(backend, str):
+            asked = auth.load_backend(backend)
+        else:
+            raise TypeError(
+                f"User.objects.with_perm() was given the backend {backend!r}. Pass its "
+                "dotted path."
+            )
+        if not hasattr(asked, "with_perm"):
+            return self.none()
+        return asked.with_perm(
+            perm, is_active=is_active, include_superusers=include_superusers, obj=obj
         )
 
     @classmethod
