@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "billing",
         "connections",
+        "envelopes",
         "limits",
         "managers",
         "ownership",
