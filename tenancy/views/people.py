@@ -31,8 +31,10 @@ class SignInView(views.LoginView):
     def admit(self, user: Any) -> HttpResponse:
         """Sign the user in, and lead them on.
 
-        The hook for a second factor: keep ``user.pk`` in the session, lead to a page
-        that asks for it, and let that one call Django's login().
+        The hook for a second factor, which is called with the right password only:
+        keep ``user.pk``, ``user.backend`` and get_success_url() in the session, lead to
+        a page that asks for it, and let that one call Django's login(). Nobody is
+        signed in before. The admin's own page is none of these: lead it here, too.
         """
         login(self.request, user)
         return redirect(self.get_success_url())
