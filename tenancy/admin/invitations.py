@@ -163,6 +163,6 @@ class InvitationAdmin(ActingAdmin, TenantAdmin):
             },
         )
         response.headers["Cache-Control"] = "no-store, private"
-        # Not "no-referrer", in which browsers send the header's forms without an origin.
+        # Under "no-referrer" browsers send the header's forms without an origin.
         response.headers["Referrer-Policy"] = "same-origin"
         return response

@@ -228,6 +228,7 @@ def test_scanner_accepts_nothing(acme: Organization) -> None:
     assert response.headers["Referrer-Policy"] == "no-referrer"
     # In "no-referrer" browsers send no origin with the form, which is then refused.
     assert page.headers["Referrer-Policy"] == "same-origin"
+    for answer in (response, page):
         assert "no-store" in answer.headers["Cache-Control"]
     assert find_invitation(acme).is_live
 
