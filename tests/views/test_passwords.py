@@ -280,7 +280,7 @@ def test_user_of_provider_gets_first_password_when_signed_in(dora: User) -> None
 
 
 def test_reset_unlinks_accounts_of_who_was_here_before(alice: User) -> None:
-    """Whoever signed up with alice's address keeps no way in by an account of theirs."""
+    """Whoever signed up with alice's address first keeps no way in by an account."""
     Account.objects.link(user=alice, provider="github", provider_account_id="mallory")
     client = Client()
     ask(alice.email)
