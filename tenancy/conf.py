@@ -127,6 +127,15 @@ def verification_age() -> timedelta:
     return age
 
 
+def password_reset_age() -> timedelta:
+    """Return TENANCY_PASSWORD_RESET_AGE, how long a mailed link sets a password.
+
+    Type: timedelta. Default: one hour.
+    """
+    age: timedelta = getattr(settings, "TENANCY_PASSWORD_RESET_AGE", timedelta(hours=1))
+    return age
+
+
 def code_age() -> timedelta:
     """Return TENANCY_CODE_AGE, how long a verification's short code is valid.
 
@@ -359,3 +368,17 @@ def sign_in_period() -> timedelta:
         settings, "TENANCY_SIGN_IN_PERIOD", timedelta(minutes=15)
     )
     return period
+
+
+def sign_up_requires_verified_email() -> bool:
+    """Return TENANCY_SIGN_UP_REQUIRES_VERIFIED_EMAIL, when an account is made.
+
+    Whether only once a link was followed that is mailed to the address. Type: bool.
+    Default: False: who signs up is signed in at once, and an address that has an
+    account is refused, which tells that it has one. True: every address is answered
+    alike, and what there is to tell is in the mail.
+    """
+    is_required: bool = getattr(
+        settings, "TENANCY_SIGN_UP_REQUIRES_VERIFIED_EMAIL", False
+    )
+    return is_required

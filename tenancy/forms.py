@@ -10,6 +10,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import get_user_model, password_validation
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -136,8 +137,21 @@ class AdminSignInForm(SignInForm, AdminAuthenticationForm):
     """The same for the admin's page: ``admin.site.login_form = AdminSignInForm``."""
 
 
+class AddressForm(forms.Form):
+    """Where to send a mail."""
+
+    email = forms.EmailField(
+        label=_("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
+    )
+
+
 class SignUpForm(forms.Form):
-    """A new user, and the organization that they make unless they are invited."""
+    """A new user, and the organization that they make unless they are invited.
+
+    An address that was verified before is not asked for.
+    """
 
     name = forms.CharField(
         label=_("Your name"),
@@ -166,19 +180,29 @@ class SignUpForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
-    def __init__(self, *args: Any, is_invited: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        is_invited: bool,
+        verified_email: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         if is_invited:
             del self.fields["organization_name"]
+        if verified_email is not None:
+            del self.fields["email"]
+        self.verified_email = verified_email
         self.user = self._make_user()
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
         """Validate the user that is to be, with the password."""
         cleaned = super().clean() or {}
-        if "email" not in cleaned:
+        email = self.verified_email or cleaned.get("email")
+        if email is None:
             return cleaned
-        self.user = self._make_user(cleaned["email"], cleaned.get("name", ""))
+        self.user = self._make_user(email, cleaned.get("name", ""))
         try:
             self.user.full_clean(exclude=["password"])
         except ValidationError as error:
@@ -206,6 +230,8 @@ class SignUpForm(forms.Form):
 
     def save(self) -> Any:
         """Save the user."""
+        if self.verified_email is not None and hasattr(self.user, "email_verified_at"):
+            self.user.email_verified_at = timezone.now()
         self.user.set_password(self.cleaned_data["password1"])
         self.user.save()
         return self.user
@@ -259,6 +285,16 @@ class DeleteOrganizationForm(forms.Form):
                 _("This is not the organization's slug."), code="mismatch"
             )
         return slug
+
+
+class RestoreForm(forms.Form):
+    """The slug of an organization that is restored: another may have its own by now."""
+
+    slug = forms.SlugField(
+        label=_("Slug"),
+        max_length=63,
+        help_text=_("Part of addresses: small letters, digits and hyphens."),
+    )
 
 
 class TransferForm(forms.Form):

@@ -135,7 +135,11 @@ class TenancyMiddleware:
         organization = None if membership is None else membership.organization
         if is_of_active_organization(request, organization):
             return None
-        context = {"organization": organization, "back_url": request.get_full_path()}
+        context = {
+            "organization": organization,
+            "archived": visit.archived,
+            "back_url": request.get_full_path(),
+        }
         return render(request, CHANGED_TEMPLATE, context, status=409)
 
 

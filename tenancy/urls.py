@@ -11,16 +11,42 @@ from tenancy.views import (
     invitations,
     members,
     organizations,
+    passwords,
     people,
+    sign_up,
     teams,
 )
 
 app_name = "tenancy"
 
 urlpatterns = [
-    path("sign-up/", people.SignUpView.as_view(), name="sign-up"),
+    path("sign-up/", sign_up.SignUpView.as_view(), name="sign-up"),
+    path("sign-up/sent/", sign_up.SignUpSentView.as_view(), name="sign-up-sent"),
+    # After those that are words: no token is one of them.
+    path("sign-up/<str:token>/", sign_up.SignUpOpenView.as_view(), name="sign-up-open"),
     path("sign-in/", people.SignInView.as_view(), name="sign-in"),
     path("sign-out/", people.SignOutView.as_view(), name="sign-out"),
+    path(
+        "password/reset/",
+        passwords.PasswordResetView.as_view(),
+        name="password-reset",
+    ),
+    path(
+        "password/reset/sent/",
+        passwords.PasswordResetSentView.as_view(),
+        name="password-reset-sent",
+    ),
+    path(
+        "password/reset/new/",
+        passwords.PasswordResetNewView.as_view(),
+        name="password-reset-new",
+    ),
+    # As above.
+    path(
+        "password/reset/<str:token>/",
+        passwords.PasswordResetOpenView.as_view(),
+        name="password-reset-open",
+    ),
     path("account/", account.AccountView.as_view(), name="account"),
     path("account/password/", account.PasswordView.as_view(), name="password"),
     path("account/email/", account.VerificationView.as_view(), name="email-verify"),
@@ -50,6 +76,11 @@ urlpatterns = [
         "organizations/new/",
         organizations.OrganizationCreateView.as_view(),
         name="organization-create",
+    ),
+    path(
+        "organizations/<str:pk>/restore/",
+        organizations.RestoreView.as_view(),
+        name="organization-restore",
     ),
     path("organizations/switch/", organizations.SwitchView.as_view(), name="switch"),
     path(
@@ -134,7 +165,7 @@ urlpatterns = [
         invitations.RevokeView.as_view(),
         name="invitation-revoke",
     ),
-    # After those that are words: no token is one of them.
+    # As above.
     path(
         "invitations/<str:token>/",
         invitations.OpenView.as_view(),

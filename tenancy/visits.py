@@ -51,6 +51,7 @@ class Visit:
         self._has_chosen = False
         self._suspended: Any = None
         self._is_open = False
+        self._archived: Any = None
         self._former: Any = None
         self._user: Any = None
         self._scope: Scope | None = None
@@ -170,6 +171,12 @@ class Visit:
         with look_up(LookUp.DOMAIN):
             rows = self._address.filter(Membership.objects.live().filter(user=user.pk))
             return bool(rows.exclude(organization__status="archived").exists())
+
+    @property
+    def archived(self) -> Any:
+        """The archived organization of a live membership that the session chose."""
+        self.load()
+        return self._archived
 
     @property
     def former(self) -> Any:
@@ -389,6 +396,8 @@ class Visit:
             self._suspended = organization
         elif organization.status == "active":
             self._membership, self._has_chosen = membership, has_chosen
+        else:
+            self._archived = organization
 
 
 def require_visit(request: Any) -> Visit:

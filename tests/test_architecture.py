@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "billing",
         "connections",
+        "envelopes",
         "limits",
         "managers",
         "ownership",
@@ -36,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "checks",
         "erasure",
         "mail",
+        "passwords",
         "refusals",
         "resolvers",
         "testing",

@@ -274,6 +274,29 @@ def test_with_perm_returns_members_and_superusers(
     assert set(with_perm(CHANGE)) == {root}
 
 
+def test_manager_asks_the_backend_with_perm(
+    editor: User, acme: Organization, alice: User, settings: Settings
+) -> None:
+    """User.objects.with_perm() is Django's, and answers in the active organization."""
+    own = "tenancy.auth.OrganizationBackend"
+    plain = "django.contrib.auth.backends.BaseBackend"
+    idle = User.objects.create_user("idle@example.com", is_active=False)
+    with tenancy.scope(acme):
+        Membership.objects.add(user=idle, role="admin")
+        found = set(User.objects.with_perm(CHANGE))
+        named = set(User.objects.with_perm(CHANGE, None, False, own, acme))
+        other = set(User.objects.with_perm(CHANGE, backend=plain))
+        settings.AUTHENTICATION_BACKENDS = [own, plain]
+        with pytest.raises(ValueError, match="has 2 backends to ask"):
+            User.objects.with_perm(CHANGE)
+        with pytest.raises(TypeError, match="Pass its dotted path"):
+            User.objects.with_perm(CHANGE, backend=3)  # type: ignore[arg-type]  # what the test is about
+
+    assert found == {alice, editor} and other == set()
+    assert named == {alice, editor, idle}
+    assert set(User.objects.with_perm(CHANGE, backend=own)) == set()
+
+
 def test_async_twins_answer_the_same(editor: User, acme: Organization) -> None:
     """Each question can be asked in a task."""
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import BadRequest, ImproperlyConfigured
+from django.core.exceptions import BadRequest, ImproperlyConfigured, ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -47,9 +47,9 @@ Json = dict[str, Any]  # An object of Stripe's, whose form its documentation tel
 def webhook(request: HttpRequest) -> HttpResponse:
     """Write down and apply the event that Stripe posts.
 
-    A signature that is not right is answered with status 400; what goes wrong later is
-    kept with the event and raised, so that it is answered with 500 and Stripe sends
-    the event again.
+    A signature that is not right, and an event that cannot be kept, are logged and
+    answered with status 400; what goes wrong later is kept with the event and raised,
+    so that it is answered with 500 and Stripe sends the event again.
     """
     verify_signature(request.body, request.headers.get("Stripe-Signature", ""))
     receive(request.body).apply()
@@ -107,7 +107,7 @@ def receive(payload: bytes) -> BillingEvent:
     """Write down an event whose signature was verified.
 
     Raises:
-        BadRequest: it is no event of Stripe's.
+        BadRequest: it is no event of Stripe's, or one that no database keeps.
     """
     try:
         event = json.loads(payload)
@@ -116,6 +116,8 @@ def receive(payload: bytes) -> BillingEvent:
         occurred_at = _to_time(event["created"])
         if not (isinstance(event_id, str) and isinstance(type, str)):
             raise TypeError("The event has no key, or no type.")
+        if occurred_at.year < 2000:
+            raise ValueError("The event is older than Stripe.")
     except (
         AttributeError,
         KeyError,
@@ -129,14 +131,21 @@ def receive(payload: bytes) -> BillingEvent:
             f"The body is no event of Stripe's ({error.__class__.__name__}). Post what "
             "Stripe sends, unchanged."
         ) from error
-    return BillingEvent.objects.receive(
-        provider=PROVIDER,
-        event_id=event_id,
-        type=type,
-        occurred_at=occurred_at,
-        customer_id=customer_id,
-        payload=event,
-    )
+    try:
+        return BillingEvent.objects.receive(
+            provider=PROVIDER,
+            event_id=event_id,
+            type=type,
+            occurred_at=occurred_at,
+            customer_id=customer_id,
+            payload=event,
+        )
+    except ValidationError as error:
+        names = ", ".join(error.message_dict)
+        raise BadRequest(
+            f"The event of Stripe's cannot be stored, for its {names}. Look at it in "
+            "Stripe's dashboard, and do there what it was to do here."
+        ) from error
 
 
 @billing_handler(

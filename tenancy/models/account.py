@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -17,6 +17,7 @@ from tenancy.documents import is_array
 from tenancy.encryption import decrypt, encrypt
 from tenancy.exceptions import AccountTaken, LastWayIn, UnverifiedEmail
 from tenancy.models.stamped_model import StampedModel
+from tenancy.models.system_event import SystemEvent
 from tenancy.models.user import AbstractUser, UserManager
 from tenancy.origin import refuse_impersonator
 from tenancy.signals import account_linked, account_unlinked
@@ -122,6 +123,8 @@ class AccountManager(models.Manager["Account"]):
         except IntegrityError:
             # Another user was first; the owner's own links wait for the lock.
             raise AccountTaken(_TAKEN) from None
+        if account is new:
+            _trail(alias).record("account.linked", account, **_described(account))
         send_on_commit(
             account_linked,
             self.model,
@@ -331,6 +334,7 @@ class Account(StampedModel):
             )
         deleted, _rows = rows.filter(pk=self.pk).delete()
         if deleted:
+            _trail(alias).record("account.unlinked", self, **_described(self))
             send_on_commit(account_unlinked, type(self), using=alias, account=self)
 
     unlink.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
@@ -386,6 +390,15 @@ _TAKEN = (
     "The account is linked to another user. Sign in as that user, and unlink it there "
     "with account.unlink()."
 )
+
+
+def _trail(alias: str) -> Any:  # Its manager.
+    return SystemEvent.objects.db_manager(alias)
+
+
+def _described(account: Account) -> dict[str, str]:
+    """Return what the trail tells of an account: whose, and not which."""
+    return {"provider": account.provider, "user": str(account.user_id)}
 
 
 def _is_verified(user: AbstractBaseUser, email: str, email_verified: bool) -> bool:

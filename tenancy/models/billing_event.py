@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.transaction import TransactionManagementError
@@ -23,6 +25,9 @@ from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
 UNSETTLED = ("received", "failed")
 
 ERROR_LENGTH = 2000
+
+DEEPEST = 30
+"""How many levels of JSON are kept: MariaDB reads 32, and MySQL 100."""
 
 
 class BillingEventQuerySet(models.QuerySet["BillingEvent", "BillingEvent"]):
@@ -70,6 +75,10 @@ class BillingEventManager(models.Manager["BillingEvent"]):
         Returns:
             BillingEvent: the saved one.
         Raises:
+            ValidationError: a key is empty or too long, or something in it is what not
+                every database keeps: the character NUL, half of a surrogate pair, a
+                number that is infinite or none or has more than 64 bits, or more than
+                30 levels.
             TransactionManagementError: a transaction is open, whose end would decide
                 whether the event is kept.
         """
@@ -109,6 +118,13 @@ class BillingEventManager(models.Manager["BillingEvent"]):
     def _write_down(
         self, *, provider: str, event_id: str, defaults: dict[str, Any]
     ) -> BillingEvent:
+        row = self.model(provider=provider, event_id=event_id, **defaults)
+        row.clean_fields()
+        texts = [provider, event_id, row.type, row.customer_id]
+        if not _is_storable(texts) or not _is_storable(row.payload):
+            raise ValidationError(
+                {"payload": _("Something in it cannot be stored.")}, code="invalid"
+            )
         rows = self.using(find_alias(self))
         return rows.get_or_create(
             provider=provider, event_id=event_id, defaults=defaults
@@ -292,6 +308,22 @@ class BillingEvent(StampedModel):
     def _find_unsettled(self, alias: str) -> models.QuerySet[Any, Any]:
         rows = type(self)._base_manager.using(alias)
         return rows.filter(pk=self.pk, status__in=UNSETTLED)
+
+
+def _is_storable(value: Any, level: int = 1) -> bool:
+    """Return whether every database keeps a value of JSON, and gives it back."""
+    if isinstance(value, str):
+        # PostgreSQL keeps no NUL in a text, and no driver sends a lone surrogate.
+        return "\0" not in value and value.encode(errors="replace").decode() == value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        return level <= DEEPEST and all(_is_storable(one, level + 1) for one in value)
+    return value is None
 
 
 def _refuse_transaction(alias: str, call: str) -> None:

@@ -217,6 +217,30 @@ class OrganizationManager(TenantManager[M]):
             )
         return found, found.slug == slug
 
+    def find_archived(self, *, owner: Any) -> list[M]:
+        """Return the archived organizations that a user owns, and so may restore.
+
+        It needs no scope, since nobody can enter theirs.
+
+        Args:
+            owner (AbstractBaseUser): the user.
+        """
+        # It refers to the organization, and so stands above this file.
+        memberships: Any = apps.get_model("tenancy", "Membership")
+        with look_up(LookUp.RESTORATION):
+            owned = memberships._base_manager.using(self.db).filter(
+                user=owner.pk,
+                ended_at=None,
+                role__key="owner",
+                organization__status="archived",
+            )
+            rows = self.using(self.db).filter(pk__in=owned.values("organization"))
+            return list(rows)
+
+    async def afind_archived(self, *, owner: Any) -> list[M]:
+        """See find_archived()."""
+        return await sync_to_async(self.find_archived)(owner=owner)
+
     async def afind_by_slug(self, slug: str) -> tuple[M, bool]:
         """See find_by_slug()."""
         return await sync_to_async(self.find_by_slug)(slug)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.contrib import auth
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import Permission, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import IntegrityError, models, router, transaction
@@ -20,6 +21,7 @@ from django.views.decorators.debug import sensitive_variables
 from tenancy import signals
 from tenancy.exceptions import VerificationFailed
 from tenancy.models.stamped_model import StampedModel
+from tenancy.models.system_event import SystemEvent
 from tenancy.models.verification import FAILED, Verification
 from tenancy.origin import refuse_impersonator
 from tenancy.signals import email_changed, email_verified
@@ -30,6 +32,9 @@ U = TypeVar("U", bound="AbstractUser")
 
 EMAIL_PURPOSE = "verify-email"
 """The purpose of the verifications of users' addresses."""
+
+RESET_PURPOSE = "reset-password"
+"""The purpose of the verifications by which a forgotten password is set anew."""
 
 _ADDRESS = ("email", "email_verified_at")
 _LONGEST_REASON = 500
@@ -87,6 +92,50 @@ class UserManager(BaseUserManager[U]):
         return self.filter(
             Q(banned_until=None) | Q(banned_until__gt=timezone.now()),
             banned_at__isnull=False,
+        )
+
+    def with_perm(
+        self,
+        perm: str | Permission,
+        is_active: bool | None = True,
+        include_superusers: bool = True,
+        backend: str | None = None,
+        obj: models.Model | None = None,
+    ) -> Any:  # A queryset of the user model, whichever the backend takes.
+        """Return the users who may do something, as a backend tells it.
+
+        OrganizationBackend tells it of the active organization.
+
+        Args:
+            perm (str | Permission): "app_label.codename".
+            is_active (bool | None): whether they are active; None for both.
+            include_superusers (bool): whether superusers are among them.
+            backend (str | None): the dotted path of the backend; None for the only one.
+            obj (Model | None): on what.
+        Raises:
+            ValueError: AUTHENTICATION_BACKENDS names several, and none is given; or the
+                permission is malformed.
+            TypeError: the backend or the permission is of another type.
+        """
+        if backend is None:
+            backends = auth.get_backends()
+            if len(backends) != 1:
+                raise ValueError(
+                    f"User.objects.with_perm() has {len(backends)} backends to ask. "
+                    "Pass the dotted path of one as 'backend'."
+                )
+            asked: Any = backends[0]  # Any: as auth.load_backend().
+        elif isinstance(backend, str):
+            asked = auth.load_backend(backend)
+        else:
+            raise TypeError(
+                f"User.objects.with_perm() was given the backend {backend!r}. Pass its "
+                "dotted path."
+            )
+        if not hasattr(asked, "with_perm"):
+            return self.none()
+        return asked.with_perm(
+            perm, is_active=is_active, include_superusers=include_superusers, obj=obj
         )
 
     @classmethod
@@ -253,8 +302,14 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
             super().save(*args, **kwargs)
         else:
             with transaction.atomic(using=using):
+                # Django's own mark of a new one: at sign-in, the same one may get
+                # another hash.
+                is_new = getattr(self, "_password", None) is not None
                 super().save(*args, **kwargs)
                 _sessions(using).end_all(self, reason="password")
+                self._void_resets(using)
+                if is_new:
+                    _trail(using).record("user.password_changed", self)
         self._remember(names)
 
     save.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
@@ -323,6 +378,12 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         users.update(updated_at=timezone.now(), **values)
         for name, value in values.items():
             setattr(self, name, value)
+
+    def _void_resets(self, using: str) -> None:
+        """Void what was mailed to set the former password anew."""
+        Verification.objects.using(using).filter(
+            purpose=RESET_PURPOSE, identifier=self._stored.get("email", self.email)
+        ).delete()
 
     def _remember(self, names: Collection[str] | None = None) -> None:
         """Keep what is stored of the fields that are not changed in passing."""
@@ -456,8 +517,9 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
                 {"email": stored.unique_error_message(type(stored), ("email",))}
             ) from None
         Verification.objects.using(alias).filter(
-            purpose=EMAIL_PURPOSE, identifier=previous
+            purpose__in=(EMAIL_PURPOSE, RESET_PURPOSE), identifier=previous
         ).delete()
+        _trail(alias).record("user.email_changed", stored)
         send_on_commit(
             email_changed, type(self), using=alias, user=stored, previous=previous
         )
@@ -479,6 +541,7 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
         rows = rows.filter(pk=self.pk, email=stored.email)
         if not rows.update(email_verified_at=now, updated_at=now):
             return False
+        _trail(alias).record("user.email_verified", stored)
         stored.refresh_from_db(using=alias)
         send_on_commit(email_verified, type(self), using=alias, user=stored)
         return True
@@ -490,6 +553,10 @@ class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         app_label = "tenancy"
         swappable = "AUTH_USER_MODEL"
+
+
+def _trail(using: str) -> Any:  # Its manager.
+    return SystemEvent.objects.db_manager(using)
 
 
 def _sessions(using: str) -> Any:  # Its manager; it stands above this file.

@@ -30,6 +30,9 @@ from tenancy.transactions import find_alias, verb
 TRIES = 5
 """How many wrong values of a short code are let pass."""
 
+NOBODY = "-"
+"""The identifier to issue for where there is nobody, so that it takes as long."""
+
 
 class VerificationManager(models.Manager["Verification"]):
     """The manager of verifications."""
@@ -188,6 +191,25 @@ class VerificationManager(models.Manager["Verification"]):
             purpose=purpose, identifier=identifier, value=value
         )
 
+    @sensitive_variables("token")
+    def find_by_token(self, *, purpose: str, token: str) -> Verification | None:
+        """Return the live verification of a token, which is not used up.
+
+        Args:
+            purpose (str): what the token allows.
+            token (str): what issue() returned; a short code finds none.
+        Returns:
+            Verification | None: the row, whose identifier tells who holds the token.
+        """
+        rows = self.using(find_alias(self)).filter(is_code=False, purpose=purpose)
+        verification = rows.filter(value_digest=digest_token(_encodable(token))).first()
+        is_live = verification is not None and verification.is_live
+        return verification if is_live else None
+
+    async def afind_by_token(self, *, purpose: str, token: str) -> Verification | None:
+        """See find_by_token()."""
+        return await sync_to_async(self.find_by_token)(purpose=purpose, token=token)
+
     def require_countable(self, *, purpose: str, identifier: str) -> None:
         """Refuse a short code where a failure would undo the counting of it.
 
@@ -272,8 +294,7 @@ class Verification(StampedModel):
     @sensitive_variables()
     def _matches(self, value: str) -> bool:
         """Return whether a value is the secret, in a time that does not tell."""
-        # Lone surrogates, which JSON brings, cannot be encoded.
-        text = value.encode(errors="replace").decode()
+        text = _encodable(value)
         keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         digests = {self._digest(text, key) for key in keys}
         # Each is compared, whether or not another one matched.
@@ -297,6 +318,11 @@ FAILED = (
     "Verification.objects.issue()."
 )
 """What VerificationFailed says, whatever the cause."""
+
+
+def _encodable(value: str) -> str:
+    """Return a text without lone surrogates, which JSON brings."""
+    return value.encode(errors="replace").decode()
 
 
 def _make_code() -> str:

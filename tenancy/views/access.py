@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
@@ -20,7 +21,10 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import FormView, TemplateView, View
 
 from tenancy import conf
+from tenancy.attempts import FACTOR, take_attempt
 from tenancy.refusals import REFUSALS, add_refusal, explain
+from tenancy.resolvers import build_site_url
+from tenancy.sessions import find_ip_address
 from tenancy.visits import require_visit
 
 
@@ -121,6 +125,27 @@ class FormPageView(PageView, FormView):  # type: ignore[type-arg]  # generic in 
         """Make the change; return what to tell, "" for nothing."""
 
 
+class LimitedFormView(FormPageView):
+    """A page with a form that is sent as often as is let pass."""
+
+    def list_limits(self) -> dict[str, int]:
+        """Return what a form that is sent counts for, and how many are let pass."""
+        subject = f"{self.limit_name}:ip:{find_ip_address(self.request)}"
+        return {subject: conf.sign_in_attempts() * FACTOR}
+
+    limit_name: ClassVar[str]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Take the form, or say that there were too many."""
+        if take_attempt(self.list_limits()):
+            return super().post(request, *args, **kwargs)
+        form = self.get_form()
+        words = _("Too many tries. Wait a few minutes, and try again.")
+        form.add_error(None, ValidationError(words, code="throttled"))
+        context = self.get_context_data(form=form)
+        return self.render_to_response(context, status=429)
+
+
 class ChangeView(View):
     """A change by POST, which leads back to a page and tells there how it went."""
 
@@ -144,6 +169,50 @@ class ChangeView(View):
     @abstractmethod
     def get_success_url(self) -> str:
         """Return the address of the page that shows the outcome."""
+
+
+def build_link(request: HttpRequest, name: str, **kwargs: Any) -> str:
+    """Return the whole address of a page on the site's own host, for a mail.
+
+    Args:
+        request (HttpRequest): the present one.
+        name (str): of the page, in the namespace of these.
+        **kwargs: the arguments of the address.
+    """
+    return build_site_url(request, reverse(f"tenancy:{name}", kwargs=kwargs))
+
+
+def hide_referrer(response: HttpResponse) -> HttpResponse:
+    """Keep an address that holds a secret from where it leads.
+
+    For redirects only: from a page with this policy a browser sends its forms without
+    an origin, which Django's protection against forged ones refuses.
+    """
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def refuse_link(
+    request: HttpRequest, *, title: Any, message: str, again: str, status: int
+) -> HttpResponse:
+    """Return the page about a mailed link that is good for nothing.
+
+    Args:
+        request (HttpRequest): of whoever followed it.
+        title (str): what it was for; a lazy translation will do.
+        message (str): why it is not.
+        again (str): the address at which there is another one; empty for none.
+        status (int): of the answer.
+    """
+    context = {
+        "title": title,
+        "message": message,
+        "again": again,
+        "navigation": list_entries(request),
+    }
+    return TemplateResponse(
+        request, "tenancy/link_refused.html", context, status=status
+    )
 
 
 def lead_to_work(request: HttpRequest, organization: Any) -> HttpResponse:

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth import views
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
@@ -27,6 +28,7 @@ from tenancy.views.access import (
     ChangeView,
     PageView,
     SignedInView,
+    hide_referrer,
     list_entries,
 )
 
@@ -43,6 +45,7 @@ class AccountView(SignedInView, PageView):
         return super().get_context_data(
             can_verify=hasattr(self.request.user, "verify_email"),
             has_token=_TOKEN in self.request.session,
+            has_password=_has_password(self.request.user),
             **kwargs,
         )
 
@@ -78,9 +81,7 @@ class VerificationOpenView(View):
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the page with the button."""
         request.session[_TOKEN] = token
-        response = redirect("tenancy:account")
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+        return hide_referrer(redirect("tenancy:account"))
 
 
 class VerificationView(SignedInView, ChangeView):
@@ -106,6 +107,12 @@ class PasswordView(SignedInView, views.PasswordChangeView):
     template_name = "tenancy/form.html"
     success_url = reverse_lazy("tenancy:account")
 
+    def find_refusal(self) -> HttpResponseBase | None:
+        """Lead somebody who has no password to where they get one."""
+        if _has_password(self.request.user):
+            return None
+        return redirect("tenancy:password-reset")
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the navigation and the words."""
         return super().get_context_data(
@@ -126,6 +133,11 @@ class PasswordView(SignedInView, views.PasswordChangeView):
             self.request, _("The password is changed. Other devices are signed out.")
         )
         return response
+
+
+def _has_password(user: Any) -> bool:
+    # An empty password is a usable one to Django, and opens nothing.
+    return bool(user.password) and bool(user.has_usable_password())
 
 
 @sensitive_variables("token")

@@ -26,6 +26,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    hide_referrer,
     lead_to_work,
     list_entries,
 )
@@ -169,7 +170,7 @@ class OpenView(View):
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the page that tells of the invitation."""
         request.session[WAITING] = token
-        return _without_referrer(redirect("tenancy:invitation-answer"))
+        return hide_referrer(redirect("tenancy:invitation-answer"))
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -189,7 +190,7 @@ class AnswerView(PageView):
             invitation=pending, is_wrong_recipient=_is_other(pending, request.user)
         )
         status = 403 if context["is_wrong_recipient"] else 200
-        return _without_referrer(self.render_to_response(context, status=status))
+        return self.render_to_response(context, status=status)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Accept or decline."""
@@ -249,14 +250,13 @@ class AnswerView(PageView):
                 "navigation": list_entries(self.request),
             },
             status=status,
-            headers={"Referrer-Policy": "no-referrer"},
         )
 
     def tell_wrong_recipient(self, token: Any) -> HttpResponse:
         """Show the invitation to somebody to whom it was not sent."""
         pending = Invitation.objects.find_pending(token)
         context = self.get_context_data(invitation=pending, is_wrong_recipient=True)
-        return _without_referrer(self.render_to_response(context, status=403))
+        return self.render_to_response(context, status=403)
 
 
 class DeclinedView(PageView):
@@ -275,11 +275,6 @@ def _is_other(pending: Any, user: Any) -> bool:
     own = str(getattr(user, user.get_email_field_name(), "") or "").strip().lower()
     local, _at, domain = own.rpartition("@")
     return bool(pending.masked_email != f"{local[:1]}***@{domain}")
-
-
-def _without_referrer(response: HttpResponse) -> HttpResponse:
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
 
 
 def _make_link(request: HttpRequest, token: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -18,6 +18,7 @@ from tenancy.forms import (
     DeleteOrganizationForm,
     NewOrganizationForm,
     OrganizationForm,
+    RestoreForm,
     TransferForm,
     name_user,
 )
@@ -43,6 +44,12 @@ def list_organizations(user: Any) -> list[Any]:
         return list(organizations._default_manager.filter(status="active"))
 
 
+def list_archived(user: Any) -> list[Any]:
+    """Return the archived organizations that a user owns, and so may restore."""
+    organizations: Any = apps.get_model(conf.organization_model())
+    return list(organizations._default_manager.find_archived(owner=user))
+
+
 # Of each user
 
 
@@ -52,9 +59,15 @@ class OrganizationListView(SignedInView, PageView):
     template_name = "tenancy/organization_list.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the organizations."""
-        organizations = list_organizations(self.request.user)
-        return super().get_context_data(organizations=organizations, **kwargs)
+        """Add the organizations, and why the one that was chosen is none of them."""
+        visit = require_visit(self.request)
+        return super().get_context_data(
+            organizations=list_organizations(self.request.user),
+            archived=list_archived(self.request.user),
+            chosen_archived=visit.archived,
+            chosen_suspended=visit.suspended,
+            **kwargs,
+        )
 
 
 class SwitchView(SignedInView):
@@ -91,6 +104,54 @@ class OrganizationCreateView(SignedInView, FormPageView):
     def get_success_url(self) -> str:
         """Go to work."""
         return lead_to_work(self.request, self.made).url
+
+
+class RestoreView(SignedInView, FormPageView):
+    """Asks an owner of an archived organization, and restores it."""
+
+    form_class = RestoreForm
+    submit = gettext_lazy("Restore")
+
+    def find_refusal(self) -> HttpResponseBase | None:
+        """Look for the organization among those that the user may restore.
+
+        Raises:
+            Http404: it is none of them: not archived, not owned, or not there.
+        """
+        archived = list_archived(self.request.user)
+        keys = {str(one.pk): one for one in archived}
+        if self.kwargs["pk"] not in keys:
+            raise Http404("The user owns no archived organization of this key.")
+        self.organization = keys[self.kwargs["pk"]]
+        return None
+
+    def get_initial(self) -> dict[str, Any]:
+        """Fill in the slug that it had."""
+        return {**super().get_initial(), "slug": self.organization.slug}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add its name, and what will happen."""
+        name = {"organization": self.organization}
+        return super().get_context_data(
+            title=_("Restore %(organization)s") % name,
+            introduction=_("Its members enter it again, and everything is as it was."),
+            cancel=reverse("tenancy:organization-list"),
+            **kwargs,
+        )
+
+    def change(self, form: Any) -> str:
+        """Restore it, and go there."""
+        refuse_impersonator("The organization")
+        # The scope of the organization that is active now would be refused.
+        with scope(user=self.request.user):
+            self.organization.restore(slug=form.cleaned_data["slug"])
+        switch_organization(self.request, self.organization.pk)
+        name = {"organization": self.organization}
+        return _("%(organization)s is restored. You are in it now.") % name
+
+    def get_success_url(self) -> str:
+        """Go to work."""
+        return lead_to_work(self.request, self.organization).url
 
 
 # Of the one that is active

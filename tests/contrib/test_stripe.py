@@ -273,6 +273,54 @@ def test_webhook_when_body_is_no_event_answers_400(body: bytes) -> None:
 
 
 @webhooks
+def test_webhook_when_event_cannot_be_stored_answers_400(
+    customer: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What no database keeps is logged and refused, and leaves nothing behind."""
+    deep: Any = []
+    for _ in range(40):
+        deep = [deep]
+    strange = [
+        _event("invoice.paid", {"id": "in_\0"}),
+        _event("invoice.paid", {"id": "in_1", "note\0": 1}),
+        _event("invoice.paid", {"id": "\ud800"}),
+        _event("invoice.paid", {"id": "in_1", "total": float("nan")}),
+        _event("invoice.paid", {"id": "in_1", "total": float("inf")}),
+        _event("invoice.paid", {"id": "in_1", "total": 2**63}),
+        _event("invoice.paid", {"id": "in_1", "deep": deep}),
+        _event("invoice.paid", {"customer": "c" * 256}),
+        _event("invoice.paid", {}, id="e" * 256),
+        _event("invoice.paid", {}, id="evt_\0"),
+        _event("invoice.paid", {}, id=""),
+        _event("t" * 101, {}),
+        _event("", {}),
+        _event("invoice.paid", {}, created=-62_135_596_800),
+    ]
+
+    statuses = [_post(event).status_code for event in strange]
+
+    assert statuses == [400] * len(strange)
+    assert not BillingEvent.objects.exists()
+    assert "cannot be stored, for its payload" in caplog.text
+    assert "cannot be stored, for its event_id" in caplog.text
+
+
+@webhooks
+def test_webhook_when_subscription_cannot_be_stored_keeps_event(
+    customer: Organization,
+) -> None:
+    """A key that is too long for the subscription fails, and the event is kept."""
+    described = _subscription(id="s" * 300)
+
+    answer = _post(_event("customer.subscription.created", described))
+
+    assert answer.status_code == 500
+    assert BillingEvent.objects.get().status == "failed"
+    with tenancy.scope(customer):
+        assert not Subscription.objects.exists()
+
+
+@webhooks
 def test_webhook_when_not_signed_answers_400(customer: Organization) -> None:
     """What nobody signed is refused, and not written down."""
     event = _event("customer.subscription.created", _subscription())

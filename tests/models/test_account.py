@@ -26,7 +26,7 @@ from tenancy.exceptions import (
     LastWayIn,
     UnverifiedEmail,
 )
-from tenancy.models import Account, User
+from tenancy.models import Account, SystemEvent, User
 from tenancy.origin import Origin, acting_from
 from tenancy.signals import account_linked, account_unlinked
 from tests.concurrency import run_at_once
@@ -542,3 +542,18 @@ def test_unlinks_at_once_of_one_account_are_told_once() -> None:
     assert results == [None] * 8
     assert sent == [account]
     account_unlinked.disconnect(receiver)
+
+
+def test_trail_tells_of_links_once(alice: User) -> None:
+    """The first link and the end stand in the trail; the account's key does not."""
+    alice.set_password("demo")
+    account = link(alice)
+    link(alice)
+
+    account.unlink()
+
+    events = SystemEvent.objects.order_by("occurred_at")
+    assert [event.action for event in events] == ["account.linked", "account.unlinked"]
+    for event in events:
+        assert event.subject_key == str(account.pk)
+        assert event.details == {"provider": "github", "user": str(alice.pk)}

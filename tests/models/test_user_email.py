@@ -14,14 +14,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import connection, connections, transaction
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tenancy.exceptions import (
     ImpersonationRefused,
     TransactionOpen,
     VerificationFailed,
 )
-from tenancy.models import AbstractUser, User, Verification
+from tenancy.models import AbstractUser, SystemEvent, User, Verification
 from tenancy.origin import Origin, acting_from
 from tenancy.signals import email_changed, email_verified
 
@@ -384,3 +384,27 @@ def test_protected_field_is_in_no_form_of_the_user(alice: User) -> None:
     assert (alice.email_verified_at, alice.banned_at) == (None, None)
     for field in ("email_verified_at", "banned_at", "banned_until", "ban_reason"):
         assert not User._meta.get_field(field).editable
+
+
+def test_trail_tells_of_address_and_password(alice: User, settings: Settings) -> None:
+    """Each change stands in the trail by the user's key; another hash is no change."""
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    assert alice.check_password("demo") and alice.password.startswith("pbkdf2")
+
+    _verification, value = alice.issue_email_verification()
+    alice.verify_email(value)
+    alice.change_email("alice@new.example")
+    alice.set_password("another one")
+    alice.save()
+
+    events = SystemEvent.objects.order_by("occurred_at")
+    assert [event.action for event in events] == [
+        "user.email_verified",
+        "user.email_changed",
+        "user.password_changed",
+    ]
+    assert {event.subject_key for event in events} == {str(alice.pk)}
+    assert all(event.details == {} for event in events)

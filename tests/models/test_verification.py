@@ -353,3 +353,25 @@ def test_values_when_issued_at_once_leave_one() -> None:
         except VerificationFailed:
             continue
     assert taken == 1
+
+
+def test_token_finds_its_row_without_using_it_up() -> None:
+    """A live token finds whose it is; a code, a wrong purpose and an old one do not."""
+    issued, token = issue()
+    _code, digits = issue(identifier="bob@globex.example", is_code=True)
+    find = Verification.objects.find_by_token
+
+    found = find(purpose="reset-password", token=token)
+
+    assert found == issued and found is not None
+    assert (
+        async_to_sync(Verification.objects.afind_by_token)(
+            purpose="verify-email", token=token
+        )
+        is None
+    )
+    assert find(purpose="reset-password", token=digits) is None
+    assert find(purpose="reset-password", token="\ud800") is None
+    with time_machine.travel(issued.expires_at):
+        assert find(purpose="reset-password", token=token) is None
+    assert consume(token).pk == issued.pk

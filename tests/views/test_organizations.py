@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 import tenancy
 from tenancy.models import Membership, Organization, User
+from tenancy.provenance import FIELD_NAME, sign_organization
 from tests.views.conftest import membership_of, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -143,6 +144,115 @@ def test_archived_organization_is_left(as_alice: Client, acme: Organization) -> 
     assert "Acme is archived." in response.content.decode()
     assert response.redirect_chain == [("/organizations/", 302)]
     assert as_alice.get("/members/").status_code == 302
+
+
+def archive(organization: Organization) -> str:
+    """Archive an organization, and return the address at which it is restored."""
+    with tenancy.scope(organization):
+        organization.archive()
+    return f"/organizations/{organization.pk}/restore/"
+
+
+def test_archived_organization_is_restored(
+    alice: User, acme: Organization, globex: Organization
+) -> None:
+    """Alice, at work in globex, finds acme among the archived, and enters it again."""
+    with tenancy.scope(globex):
+        Membership.objects.add(user=alice)
+    path = archive(acme)
+    client = sign_in(alice)
+
+    before = client.get("/organizations/").content.decode()
+    asked = client.get(path).content.decode()
+    response = client.post(path, {"slug": "acme"}, follow=True)
+
+    assert path in before and "Restore Acme" in asked
+    assert "Acme is restored. You are in it now." in response.content.decode()
+    assert client.get("/members/").status_code == 200
+    assert client.post(path, {"slug": "acme"}).status_code == 404
+
+
+def test_archived_organization_is_for_its_owners(
+    as_bob: Client, carol: User, acme: Organization
+) -> None:
+    """A member, another organization's owner and a made-up key: one 404, no trace."""
+    path = archive(acme)
+    made_up = f"/organizations/{uuid.uuid4()}/restore/"
+    as_carol = sign_in(carol)
+
+    pages = [
+        client.post(one, {"slug": "acme"})
+        for client in (as_bob, as_carol)
+        for one in (path, made_up)
+    ]
+
+    assert {page.status_code for page in pages} == {404}
+    assert pages[0].content == pages[1].content and pages[2].content == pages[3].content
+    for client in (as_bob, as_carol):
+        assert "Acme" not in client.get("/organizations/").content.decode()
+
+
+def test_taken_slug_of_archived_organization_is_told(
+    as_alice: Client, acme: Organization, bob: User, settings: Settings
+) -> None:
+    """Where another organization has the slug by now, alice gives another one."""
+    settings.TENANCY_REUSE_SLUGS = True
+    path = archive(acme)
+    Organization.objects.create_with_owner(name="Acme", owner=bob, slug="acme")
+
+    refused = as_alice.post(path, {"slug": "acme"})
+    response = as_alice.post(path, {"slug": "acme-corp"}, follow=True)
+
+    assert "This slug is taken." in refused.content.decode()
+    assert "Acme is restored." in response.content.decode()
+
+
+def test_impersonator_restores_nothing(
+    alice: User, acme: Organization, dora: User
+) -> None:
+    """Who acts in alice's name sees what she sees, and restores nothing."""
+    client = sign_in(User.objects.create_superuser("admin@example.com", "demo"))
+    client.get(f"/impersonate/{alice.email}/")
+    path = archive(acme)
+
+    page = client.post(path, {"slug": "acme"})
+
+    assert "Nobody does this in another person" in page.content.decode()
+    with tenancy.scope(user=alice):
+        assert Organization.objects.get().status == "archived"
+
+
+def test_organization_that_is_archived_meanwhile_is_told(
+    as_alice: Client, carol: User, acme: Organization
+) -> None:
+    """Carol, at work in acme, reads what became of it, on pages and on a form."""
+    client = sign_in(carol)
+    client.post("/organizations/switch/", {"organization": acme.pk})
+    with tenancy.scope(acme):
+        form = {"name": "Initech", FIELD_NAME: sign_organization()}
+    archive(acme)
+
+    page = client.get("/members/", follow=True)
+    posted = client.post("/organizations/new/", form)
+
+    assert page.redirect_chain == [("/organizations/", 302)]
+    assert "Acme was archived. Nobody can work in it" in page.content.decode()
+    assert "Restore" not in page.content.decode()
+    assert posted.status_code == 409
+    assert "Acme is archived" in posted.content.decode()
+
+
+def test_organization_that_is_suspended_meanwhile_is_told(
+    as_alice: Client, acme: Organization
+) -> None:
+    """The page on which another organization is chosen says why."""
+    as_alice.post("/organizations/switch/", {"organization": acme.pk})
+    with tenancy.scope(acme):
+        acme.suspend(reason="a test")
+
+    page = as_alice.get("/members/", follow=True).content.decode()
+
+    assert "Acme is suspended. Nobody can work in it" in page
 
 
 def test_deletion_asks_for_slug(as_alice: Client, acme: Organization) -> None:
