@@ -41,6 +41,8 @@ from tenancy.admin.figures import (
 )
 from tenancy.admin.growth import Growth, find_growth
 from tenancy.admin.plots import find_share
+from tenancy.context import current_scope, require_organization
+from tenancy.exceptions import CrossOrganization
 from tenancy.limits import find_limits
 from tenancy.models import Invitation, Membership, Session, Subscription, Team
 from tenancy.predicates import protected_tables, tenant_field
@@ -78,9 +80,17 @@ class Reader:
     Args:
         site (AdminSite): which says what may be seen, and where it is listed.
         organization (AbstractOrganization): the scope's.
+    Raises:
+        CrossOrganization: the scope is another organization's.
+        ScopeRequired: no organization's scope is active.
     """
 
     def __init__(self, site: AdminSite, request: HttpRequest, organization: Any):
+        if require_organization() != organization.pk:
+            raise CrossOrganization(
+                f"An overview was asked for in {current_scope()}, of another "
+                "organization. Enter its scope with tenancy.scope(organization)."
+            )
         self.site = site
         self.request = request
         self.organization = organization
@@ -214,7 +224,7 @@ class Reader:
                 make_figure(
                     _("Members"),
                     counts["members"],
-                    address=self._find_address(Membership, ended_at__isempty="1"),
+                    address=self._find_address(Membership, state="live"),
                 )
             )
         if "pending" in counts:
