@@ -41,6 +41,7 @@ class Column:
         edge (str): where a long label of the last column ends; empty for others.
         label_y (str): where the label stands.
         is_last (bool): whether it is the last of its series.
+        is_between (bool): whether its name is left out where there is no room.
         is_second (bool): whether it is of the second series.
     """
 
@@ -54,6 +55,7 @@ class Column:
     edge: str
     label_y: str
     is_last: bool
+    is_between: bool
     is_second: bool
 
 
@@ -65,11 +67,13 @@ class Plot:
         columns (tuple[Column, ...]): of each series in turn.
         ticks (tuple[str, ...]): the numbers of the scale, from above.
         lines (tuple[str, ...]): where their lines stand.
+        is_crowded (bool): whether the names have no room beside each other.
     """
 
     columns: tuple[Column, ...]
     ticks: tuple[str, ...]
     lines: tuple[str, ...]
+    is_crowded: bool
     height: str = str(HEIGHT)
     name_y: str = str(BASE + 18)
 
@@ -132,6 +136,7 @@ def draw_columns(
                     edge=_across(100) if is_last and is_long else "",
                     label_y=str(BASE - height - 5),
                     is_last=is_last,
+                    is_between=(len(values) - position) % 2 == 0,
                     is_second=number > 0,
                 )
             )
@@ -139,6 +144,7 @@ def draw_columns(
         columns=tuple(columns),
         ticks=tuple(map(write_number, (scale, scale // 2, 0))),
         lines=(str(TOP), str((TOP + BASE) // 2), str(BASE)),
+        is_crowded=max(map(len, names)) > WIDEST_LABEL,
     )
 
 

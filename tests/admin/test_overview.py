@@ -240,8 +240,8 @@ def test_overview_shows_what_may_be_viewed(alice: User, acme: Organization) -> N
 
     assert refused.status_code == 403
     assert overview.figures == () and overview.seats is None
-    assert overview.roles is overview.invitations is overview.growth is None
-    assert overview.subscriptions is None
+    assert overview.roles is None and overview.invitations is None
+    assert overview.growth is None and overview.subscriptions is None
     assert numbers(overview.rows) == {"Labels": 1}
 
 

@@ -66,6 +66,15 @@ def test_two_series_stand_side_by_side() -> None:
     assert [column.is_second for column in columns] == [False, False, True, True]
 
 
+def test_names_without_room_are_left_out() -> None:
+    """Where names are long, each second is left out, and the last stays."""
+    short = draw_columns(["Jan", "Feb", "Mar"], [1, 1, 1])
+    long = draw_columns(["January", "February", "March"], [1, 1, 1])
+
+    assert [column.is_between for column in long.columns] == [False, True, False]
+    assert (short.is_crowded, long.is_crowded) == (False, True)
+
+
 def test_time_runs_as_the_language_is_written() -> None:
     """From right to left, the first column is the one on the right."""
     with translation.override("he"):
