@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client, RequestFactory
@@ -21,6 +22,7 @@ from tenancy.admin.figures import Figure
 from tenancy.admin.overview import Overview, Reader, RowCount
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.models import Invitation, Membership, Organization, Team, User
+from tenancy.sites import TenantAdminSite
 from tenancy.testing import (
     InvitationFactory,
     MembershipFactory,
@@ -230,6 +232,7 @@ def test_overview_shows_what_may_be_viewed(alice: User, acme: Organization) -> N
     alice.save()
     client = sign_in(alice)
     refused = client.get(path_of(acme.pk))
+    without = client.get("/admin/")
     alice.user_permissions.set(
         Permission.objects.filter(codename__in=["view_organization", "view_label"])
     )
@@ -239,6 +242,8 @@ def test_overview_shows_what_may_be_viewed(alice: User, acme: Organization) -> N
     overview = see(client, acme)
 
     assert refused.status_code == 403
+    assert without.context["tenancy_figures"] is None
+    assert client.get("/admin/").context["tenancy_figures"] == ()
     assert overview.figures == () and overview.seats is None
     assert overview.roles is None and overview.invitations is None
     assert overview.growth is None and overview.subscriptions is None
@@ -325,7 +330,8 @@ def test_drawing_is_in_no_language(
     fill(acme, times=3)
 
     with translation.override(language):
-        page = shown(staff, acme)
+        page = shown(staff, acme).partition('id="content-main"')[2]
+    page = page.partition("base-svgs")[0]
     drawn = re.findall(r'\b(x|y|x1|x2|y1|y2|width|height)="([^"]*)"', page)
 
     assert len(drawn) > 100
@@ -354,3 +360,26 @@ def test_sessions_of_former_members_are_not_counted(
         Membership.objects.filter(pk=member.pk).update(ended_at=timezone.now())
 
     assert numbers(see(staff, acme).figures)["Active sessions"] == 0
+
+
+def test_overview_on_a_plain_site(
+    staff: Client, acme: Organization, settings: Settings
+) -> None:
+    """Django's own admin site shows the page, too, in the scope of the request."""
+    settings.ROOT_URLCONF = "tests.admin.plain_urls"
+
+    assert numbers(see(staff, acme).figures)["Members"] == 1
+
+
+def test_header_without_overview(alice: User, acme: Organization) -> None:
+    """A project's own admin of its organizations need not have the page."""
+    bare = TenantAdminSite()
+    bare.register(Organization, ModelAdmin)
+    alice.is_staff = True
+    request = RequestFactory().get("/")
+    request.user = alice
+
+    with tenancy.scope(acme, user=alice):
+        situation = bare.each_context(request)["tenancy"]
+
+    assert (situation.organization, situation.overview) == (acme, "")
