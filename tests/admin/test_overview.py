@@ -264,6 +264,14 @@ def test_archived_organization_has_no_overview(
     assert path_of(acme.pk) not in answer.content.decode()
 
 
+def test_suspension_is_said(superuser: Client, acme: Organization) -> None:
+    """A superuser sees the numbers of a suspended organization, and that it is."""
+    with tenancy.scope(acme):
+        acme.suspend(reason="unpaid")
+
+    assert "The organization is suspended" in shown(superuser, acme)
+
+
 def test_overview_is_linked(staff: Client, root: Client, acme: Organization) -> None:
     """The index leads with the numbers; the header and the form have the way to all."""
     for client in (staff, root):
