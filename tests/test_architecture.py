@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("predicates",),
     ("constraints", "indexes", "policies", "querysets"),
-    ("fields", "documents", "encryption", "operations", "texts"),
+    ("browsers", "fields", "documents", "encryption", "operations", "texts"),
     ("challenges", "hosts"),
     (
         "billing",
