@@ -87,22 +87,33 @@ OF_SUPERUSERS = {
 }
 
 
-def fill(organization: Organization, *, mark: str, secrets: bool = False) -> Rows:
-    """Return a row of each registered model, each about the organization."""
+def fill(
+    organization: Organization,
+    *,
+    mark: str,
+    secrets: bool = False,
+    number: int | None = None,
+) -> Rows:
+    """Return a row of each registered model, each about the organization.
+
+    Args:
+        number (int | None): the key of rows whose keys are numbers.
+    """
+    key = {} if number is None else {"pk": number}
     with tenancy.scope(organization):
         membership = Membership.objects.owners().get()
         member = membership.user
-        task = make_task(organization, f"{mark} task")
+        task = make_task(organization, f"{mark} task", **key)
         team = TeamFactory(name=f"{mark} team")
         TeamMembershipFactory(team=team, membership=membership)
         digests = {"token_digest": DIGESTS["invitation"]} if secrets else {}
         plan = PlanFactory(name=f"{mark} plan")
-        label = Label.objects.create(name=f"{mark} label")
+        label = Label.objects.create(name=f"{mark} label", **key)
         comment = Comment.objects.create(
-            task=task, author=membership, body=f"{mark} comment"
+            task=task, author=membership, body=f"{mark} comment", **key
         )
         attachment = Attachment.objects.create(
-            task=task, file="none.txt", name=f"{mark}.txt"
+            task=task, file="none.txt", name=f"{mark}.txt", **key
         )
         tenant: Rows = {
             Membership: membership,
@@ -135,7 +146,7 @@ def fill(organization: Organization, *, mark: str, secrets: bool = False) -> Row
         Plan: plan,
         BillingEvent: BillingEventFactory(payload={"key": PAYLOAD}),
         SystemEvent: SystemEventFactory(action=f"{mark}.done"),
-        Group: Group.objects.create(name=mark),
+        Group: Group.objects.create(name=mark, **key),
     }
 
 
