@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib import admin
 from django.contrib.admin import helpers
-from django.contrib.contenttypes.admin import GenericTabularInline
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
-from django.urls import path
 from django.utils import timezone
 from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Attachment, Label, Project, Task
-from project.urls import urlpatterns as of_project
-from tenancy.admin import ActingAdmin, TenantAdmin, TenantTabularInline
-from tenancy.admin.base import ScopedFields
+from tenancy.admin import ActingAdmin
 from tenancy.models import (
     Invitation,
     Membership,
@@ -38,7 +33,6 @@ from tenancy.models import (
     TeamMembership,
     User,
 )
-from tenancy.sites import TenantAdminSite
 from tenancy.testing import MembershipFactory
 from tests.admin.conftest import sign_in
 from tests.admin.crawler import (
@@ -51,65 +45,13 @@ from tests.admin.crawler import (
     read_form,
     walk,
 )
+from tests.admin.site_urls import site, urlpatterns
 from tests.admin.test_pages import OF_SUPERUSERS, SECRETS, fill, path_of
 from tests.apps.notebook.models import Cover, Folder, Note, Placing, Remark
 
 pytestmark = pytest.mark.django_db
 
 METHODS = ("get", "post")
-
-
-# The site: the project's, and admins of everything that an admin can be asked for.
-
-
-class PlacingInline(TenantTabularInline):
-    model = Placing
-    raw_id_fields = ("folder",)
-
-
-class RemarkInline(ScopedFields, GenericTabularInline):  # type: ignore[type-arg]  # generic in the stubs only
-    model = Remark
-    extra = 0
-
-
-class NoteAdmin(TenantAdmin):
-    list_display = ("code", "folder", "author", "weight")
-    list_editable = ("folder", "weight")
-    list_filter = ("folder", "category", "author", "readers", "is_archived")
-    search_fields = ("code", "folder__name", "author__email", "placings__shelf")
-    date_hierarchy = "written_at"
-    raw_id_fields = ("author", "friends")
-    autocomplete_fields = ("folder",)
-    filter_horizontal = ("readers",)
-    inlines = (PlacingInline, RemarkInline)
-    view_on_site = True
-
-
-class FolderAdmin(TenantAdmin):
-    list_display = ("name", "parent")
-    list_filter = ("parent", "notes")
-    search_fields = ("name",)
-    ordering = ("name",)
-
-
-class CoverAdmin(TenantAdmin):
-    radio_fields = {"note": admin.VERTICAL}  # noqa: RUF012  # as Django's own
-
-
-site = TenantAdminSite()
-# The index shows the same list, once and not on every page.
-site.enable_nav_sidebar = False
-for model, model_admin in admin.site._registry.items():
-    site.register(model, type(model_admin))
-site.register(Note, NoteAdmin)
-site.register(Folder, FolderAdmin)
-site.register(Cover, CoverAdmin)
-site.register([Placing, Remark], TenantAdmin)
-
-urlpatterns = [
-    path("admin/", site.urls),
-    *(one for one in of_project if str(one.pattern) != "admin/"),
-]
 
 
 # What the addresses speak of.
@@ -276,7 +218,7 @@ def crawler(
     globex: Organization,
 ) -> Crawler:
     """Alice, staff of acme, who knows every key of globex."""
-    settings.ROOT_URLCONF = __name__
+    settings.ROOT_URLCONF = "tests.admin.site_urls"
     settings.SESSION_ENGINE = "tenancy.sessions"
     settings.AUTHENTICATION_BACKENDS = ["tenancy.auth.OrganizationBackend"]
     settings.LOGIN_URL, settings.LOGIN_REDIRECT_URL = "tenancy:sign-in", "/projects/"
