@@ -7,9 +7,12 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import tenancy.backends.kinds
 import tenancy.backends.texts
+import tenancy.challenges
 import tenancy.constraints
 import tenancy.fields
+import tenancy.hosts
 import tenancy.identifiers
 import tenancy.indexes
 import tenancy.policies
@@ -184,7 +187,93 @@ class Migration(migrations.Migration):
                         ),
                         name="tenancy_billingevent_settled",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("settled_at", None),
+                            ("settled_at__gte", models.F("received_at")),
+                            _connector="OR",
+                        ),
+                        name="tenancy_billingevent_settled_later",
+                    ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Membership",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "ended_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="ended at"
+                    ),
+                ),
+                (
+                    "live",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(ended_at=None, then=models.Value(True)),
+                            default=models.Value(False),
+                        ),
+                        output_field=models.BooleanField(),
+                        verbose_name="live",
+                    ),
+                ),
+                (
+                    "last_active_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        verbose_name="last active at",
+                    ),
+                ),
+                (
+                    "organization",
+                    tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
+                ),
+                (
+                    "user",
+                    tenancy.fields.TenantForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "membership",
+                "verbose_name_plural": "memberships",
+                "ordering": ["created_at"],
             },
         ),
         migrations.CreateModel(
@@ -257,7 +346,9 @@ class Migration(migrations.Migration):
                 (
                     "trial_days",
                     models.PositiveSmallIntegerField(
-                        default=0, verbose_name="days of trial"
+                        default=0,
+                        validators=[django.core.validators.MaxValueValidator(32767)],
+                        verbose_name="days of trial",
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True, verbose_name="active")),
@@ -297,8 +388,24 @@ class Migration(migrations.Migration):
                         name="tenancy_plan_name_not_empty",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("trial_days__gte", 0)),
+                        condition=models.Q(
+                            ("trial_days__gte", 0), ("trial_days__lte", 32767)
+                        ),
                         name="tenancy_plan_trial_days",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("limits"), "object")
+                        ),
+                        name="tenancy_plan_limits_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("prices"), "object")
+                        ),
+                        name="tenancy_plan_prices_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                 ],
             },
@@ -374,7 +481,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Membership",
+            name="Ownership",
             fields=[
                 (
                     "id",
@@ -387,35 +494,27 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        default=django.utils.timezone.now,
+                    "live",
+                    models.BooleanField(
+                        default=True, editable=False, verbose_name="live"
+                    ),
+                ),
+                (
+                    "key",
+                    tenancy.texts.ExactCharField(
+                        default="owner",
                         editable=False,
-                        verbose_name="created at",
+                        max_length=63,
+                        verbose_name="key",
                     ),
                 ),
                 (
-                    "updated_at",
-                    models.DateTimeField(
-                        auto_now=True,
-                        db_default=django.db.models.functions.datetime.Now(),
-                        verbose_name="updated at",
-                    ),
-                ),
-                (
-                    "ended_at",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="ended at"
-                    ),
-                ),
-                (
-                    "last_active_at",
-                    models.DateTimeField(
-                        blank=True,
-                        editable=False,
-                        null=True,
-                        verbose_name="last active at",
+                    "membership",
+                    tenancy.fields.TenantForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tenancy.membership",
+                        verbose_name="membership",
                     ),
                 ),
                 (
@@ -423,31 +522,31 @@ class Migration(migrations.Migration):
                     tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
                 ),
                 (
-                    "user",
-                    tenancy.fields.TenantForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="memberships",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="user",
-                    ),
-                ),
-                (
                     "role",
                     tenancy.fields.TenantForeignKey(
-                        blank=True,
                         on_delete=django.db.models.deletion.RESTRICT,
-                        related_name="memberships",
+                        related_name="+",
                         to="tenancy.role",
                         verbose_name="role",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "membership",
-                "verbose_name_plural": "memberships",
-                "ordering": ["created_at"],
+                "verbose_name": "ownership",
+                "verbose_name_plural": "ownerships",
+                "default_permissions": (),
             },
+        ),
+        migrations.AddField(
+            model_name="membership",
+            name="role",
+            field=tenancy.fields.TenantForeignKey(
+                blank=True,
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="memberships",
+                to="tenancy.role",
+                verbose_name="role",
+            ),
         ),
         migrations.CreateModel(
             name="Invitation",
@@ -797,7 +896,10 @@ class Migration(migrations.Migration):
                     "seats",
                     models.PositiveIntegerField(
                         default=1,
-                        validators=[django.core.validators.MinValueValidator(1)],
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(2147483647),
+                        ],
                         verbose_name="seats",
                     ),
                 ),
@@ -889,6 +991,22 @@ class Migration(migrations.Migration):
                             max_length=63, null=True
                         ),
                         verbose_name="product while live",
+                    ),
+                ),
+                (
+                    "own_trial",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                last_event_at=None,
+                                then=models.Value(True),
+                                trial_start__isnull=False,
+                            ),
+                            default=None,
+                        ),
+                        output_field=models.BooleanField(null=True),
+                        verbose_name="trial that no provider told of",
                     ),
                 ),
                 (
@@ -1021,6 +1139,15 @@ class Migration(migrations.Migration):
                     ),
                     tenancy.policies.Immutable(
                         name="tenancy_systemevent_immutable", version=1
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_systemevent_details_kind",
+                        violation_error_message="Give a JSON object.",
                     ),
                 ],
             },
@@ -1389,6 +1516,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(("provider_account_id", ""), _negated=True),
                         name="tenancy_account_id_not_empty",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(models.F("scopes"), "array")
+                        ),
+                        name="tenancy_account_scopes_kind",
+                        violation_error_message="Give a JSON list.",
+                    ),
                 ],
             },
         ),
@@ -1503,9 +1637,245 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_auditevent_immutable", version=1
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("details"), "object"
+                            )
+                        ),
+                        name="tenancy_auditevent_details_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_auditevent_f7b904",
+                        version=1,
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Domain",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=tenancy.identifiers.make_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        auto_now=True,
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "host",
+                    tenancy.texts.ExactCharField(
+                        max_length=253,
+                        validators=[tenancy.hosts.validate_host],
+                        verbose_name="domain",
+                    ),
+                ),
+                (
+                    "token",
+                    tenancy.texts.ExactCharField(
+                        default=tenancy.challenges.make_challenge,
+                        editable=False,
+                        max_length=64,
+                        verbose_name="token",
+                    ),
+                ),
+                (
+                    "verified_at",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="verified at"
+                    ),
+                ),
+                (
+                    "checked_at",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="checked at"
+                    ),
+                ),
+                (
+                    "finding",
+                    tenancy.texts.ExactCharField(
+                        blank=True,
+                        choices=[
+                            ("found", "found"),
+                            ("absent", "no record"),
+                            ("wrong", "another record"),
+                            ("unanswered", "no answer"),
+                        ],
+                        default="",
+                        editable=False,
+                        max_length=16,
+                        verbose_name="last finding",
+                    ),
+                ),
+                (
+                    "failing_since",
+                    models.DateTimeField(
+                        editable=False, null=True, verbose_name="failing since"
+                    ),
+                ),
+                (
+                    "verified_host",
+                    tenancy.texts.ExactCharField(
+                        editable=False,
+                        max_length=253,
+                        null=True,
+                        verbose_name="domain while verified",
+                    ),
+                ),
+                (
+                    "organization",
+                    tenancy.fields.OrganizationForeignKey(verbose_name="organization"),
+                ),
+            ],
+            options={
+                "verbose_name": "domain",
+                "verbose_name_plural": "domains",
+                "ordering": ["host"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("organization", "host"),
+                        name="tenancy_domain_host_once",
+                        violation_error_message="The organization has this domain.",
+                    ),
+                    tenancy.constraints.UniqueEverywhere(
+                        fields=("verified_host",), name="tenancy_domain_verified_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.texts.HasOnly(
+                                models.F("host"), "a-z0-9.-"
+                            ),
+                            tenancy.backends.texts.HasShortWords(models.F("host"), 63),
+                            django.db.models.lookups.LessThanOrEqual(
+                                django.db.models.functions.text.Length(
+                                    models.F("host")
+                                ),
+                                253,
+                            ),
+                            models.Q(
+                                tenancy.backends.texts.HasOnly(
+                                    models.F("host"), "0-9."
+                                ),
+                                models.Q(("host__contains", "."), _negated=True),
+                                ("host__startswith", "."),
+                                ("host__endswith", "."),
+                                ("host__startswith", "-"),
+                                ("host__endswith", "-"),
+                                ("host__contains", ".."),
+                                ("host__contains", ".-"),
+                                ("host__contains", "-."),
+                                _connector="OR",
+                                _negated=True,
+                            ),
+                        ),
+                        name="tenancy_domain_host_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.texts.HasOnly(models.F("token"), "0-9a-f"),
+                            django.db.models.lookups.Exact(
+                                django.db.models.functions.text.Length(
+                                    models.F("token")
+                                ),
+                                64,
+                            ),
+                        ),
+                        name="tenancy_domain_token_formed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("verified_at__isnull", True),
+                                ("verified_host__isnull", True),
+                            ),
+                            models.Q(
+                                ("verified_at__isnull", False),
+                                ("verified_host__isnull", False),
+                                ("verified_host", models.F("host")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_verified_is_host",
+                        violation_error_message="A verified domain does not become another one. Add that one.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "finding__in",
+                                ["", "found", "absent", "wrong", "unanswered"],
+                            )
+                        ),
+                        name="tenancy_domain_finding_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("checked_at__isnull", True), ("finding", "")),
+                            models.Q(
+                                ("checked_at__isnull", False),
+                                models.Q(("finding", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_finding_dated",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("verified_at__isnull", True),
+                            models.Q(
+                                ("checked_at__isnull", False),
+                                ("verified_at__lte", models.F("checked_at")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_verified_by_check",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("failing_since__isnull", True),
+                            models.Q(
+                                ("failing_since__gte", models.F("verified_at")),
+                                ("verified_at__isnull", False),
+                                ("failing_since__lte", models.F("checked_at")),
+                                models.Q(("finding", "found"), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_failing_verified",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("verified_at__isnull", True),
+                            ("failing_since__isnull", False),
+                            ("finding__in", ["found", "unanswered"]),
+                            _connector="OR",
+                        ),
+                        name="tenancy_domain_failure_dated",
+                    ),
+                    tenancy.policies.OrganizationPolicy(
+                        field="organization",
+                        name="tenancy_tenancy_domain_3f2683",
                         version=1,
                     ),
                 ],
@@ -1685,6 +2055,15 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_purchase_immutable", version=1
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            tenancy.backends.kinds.HasKind(
+                                models.F("metadata"), "object"
+                            )
+                        ),
+                        name="tenancy_purchase_metadata_kind",
+                        violation_error_message="Give a JSON object.",
+                    ),
                     tenancy.policies.OrganizationPolicy(
                         field="organization",
                         name="tenancy_tenancy_purchase_5b25c0",
@@ -1729,14 +2108,86 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="role",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    tenancy.backends.kinds.HasKind(models.F("permissions"), "array")
+                ),
+                name="tenancy_role_permissions_kind",
+                violation_error_message="Give a JSON list.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="role",
             constraint=tenancy.policies.OrganizationPolicy(
                 field="organization", name="tenancy_tenancy_role_f75578", version=1
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.UniqueConstraint(
+                fields=("organization",), name="tenancy_ownership_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("key", "owner"), ("live", True)),
+                name="tenancy_ownership_of_live_owner",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_live",
+                to="tenancy.membership",
+                value="live",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_ownership_role",
+                to="tenancy.membership",
+                value="role",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameValue(
+                field="role",
+                name="tenancy_ownership_key",
+                to="tenancy.role",
+                value="key",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.OrganizationPolicy(
+                field="organization", name="tenancy_tenancy_ownership_6640ac", version=1
             ),
         ),
         migrations.AddConstraint(
             model_name="membership",
             constraint=models.UniqueConstraint(
                 fields=("user", "organization"), name="tenancy_membership_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ended_at", None),
+                    ("ended_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_membership_end_ordered",
+                violation_error_code="end_order",
+                violation_error_message="A membership ends after it began.",
             ),
         ),
         migrations.AddConstraint(
@@ -1828,6 +2279,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_invitation_answer_dated",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invitation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("answered_at", None),
+                    ("answered_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_invitation_answer_ordered",
             ),
         ),
         migrations.AddConstraint(
@@ -2017,6 +2479,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="subscription",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "own_trial"),
+                name="tenancy_subscription_trial_once",
+                violation_error_code="trial_twice",
+                violation_error_message="The organization has had its trial.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
             constraint=tenancy.constraints.UniqueEverywhere(
                 fields=("provider", "provider_subscription_id"),
                 name="tenancy_subscription_provider_once",
@@ -2053,7 +2524,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="subscription",
             constraint=models.CheckConstraint(
-                condition=models.Q(("seats__gte", 1)), name="tenancy_subscription_seats"
+                condition=models.Q(("seats__gte", 1), ("seats__lte", 2147483647)),
+                name="tenancy_subscription_seats",
             ),
         ),
         migrations.AddConstraint(
