@@ -43,6 +43,17 @@ def sign_in_step(view: V) -> V:
     return view
 
 
+def site_host_required(view: V) -> V:
+    """Mark a view that is asked for at the site's own host only.
+
+    A request at an organization's own domain is led there. For what mails a secret, or
+    takes one: the domain's owner can have its name answered by another server.
+    """
+    # A view is a function, which takes whatever attributes it is given.
+    cast(Any, view).site_host_required = True
+    return view
+
+
 def organization_required(view: V) -> V:
     """Let in those who act in an organization.
 

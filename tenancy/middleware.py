@@ -222,8 +222,8 @@ def _lead_away(
     Its members choose the host that a mail would name: what resets the password of
     whoever is named is asked for at the site's own.
     """
-    view_class = getattr(view, "view_class", object)
-    if issubclass(view_class, PasswordResetView):
+    is_reset = issubclass(getattr(view, "view_class", object), PasswordResetView)
+    if is_reset or getattr(view, "site_host_required", False):
         return HttpResponseRedirect(build_site_url(request, request.get_full_path()))
     if not visit.is_open or getattr(view, "sign_in_step", False):
         return None

@@ -17,7 +17,7 @@ from django.urls import get_script_prefix, path, reverse
 from pytest_django import Settings
 
 import tenancy
-from tenancy.decorators import sign_in_step
+from tenancy.decorators import sign_in_step, site_host_required
 from tenancy.middleware import switch_organization
 from tenancy.models import Domain, Membership, Organization, Session, User
 from tenancy.resolvers import (
@@ -84,6 +84,10 @@ def ask_second_factor(request: Any) -> HttpResponse:
     return tell_organization(request)
 
 
+def enter_site(request: Any) -> HttpResponse:
+    return HttpResponse("site")
+
+
 class ResetView(PasswordResetView):
     def dispatch(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return HttpResponse("reset")
@@ -98,6 +102,7 @@ urlpatterns = [
     path("enter/", tell_organization),
     path("second-factor/", ask_second_factor),
     path("reset/", ResetView.as_view()),
+    path("site/", site_host_required(enter_site)),
 ]
 
 
@@ -696,10 +701,11 @@ def test_signed_out_can_sign_in_at_a_domain_only(
 
 def test_password_is_reset_at_the_site_only(domain: Domain, get: Get) -> None:
     """No mail about anybody's password names an organization's domain."""
-    for method in ("get", "post"):
-        response = get("/reset/?x=1", host=f"{HOST}:8000", method=method)
-        assert response.headers["Location"] == "http://example.com:8000/reset/?x=1"
-    assert get("/reset/").status_code == 200
+    for address in ("/reset/?x=1", "/site/?x=1"):
+        for method in ("get", "post"):
+            response = get(address, host=f"{HOST}:8000", method=method)
+            assert response.headers["Location"] == f"http://example.com:8000{address}"
+        assert get(address).status_code == 200
 
 
 def test_links_stay_at_the_domain_or_lead_there(

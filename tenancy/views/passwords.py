@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.generic import View
 
 from tenancy import conf
+from tenancy.decorators import site_host_required
 from tenancy.exceptions import UserNotActive, VerificationFailed
 from tenancy.forms import AddressForm
 from tenancy.mail import send_mail_on_commit
@@ -38,7 +39,7 @@ from tenancy.views.access import (
 _TOKEN = "tenancy_password_token"
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, site_host_required], name="dispatch")
 class PasswordResetView(LimitedFormView):
     """Mails the link with which a forgotten password is set anew.
 
@@ -98,14 +99,15 @@ class PasswordResetView(LimitedFormView):
         return reverse("tenancy:password-reset-sent")
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, site_host_required], name="dispatch")
 class PasswordResetSentView(PageView):
     """Says that a mail was sent."""
 
     template_name = "tenancy/mail_sent.html"
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, site_host_required], name="dispatch")
+@method_decorator(site_host_required, name="dispatch")
 class PasswordResetOpenView(View):
     """Takes the token out of the address, into the session; uses it up not yet."""
 
@@ -119,7 +121,11 @@ class PasswordResetOpenView(View):
 
 
 @method_decorator(
-    [never_cache, sensitive_post_parameters("new_password1", "new_password2")],
+    [
+        never_cache,
+        site_host_required,
+        sensitive_post_parameters("new_password1", "new_password2"),
+    ],
     name="dispatch",
 )
 class PasswordResetNewView(FormPageView):

@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.generic import View
 
 from tenancy import conf, exceptions
+from tenancy.decorators import site_host_required
 from tenancy.forms import AddressForm, SignUpForm
 from tenancy.mail import send_mail_on_commit
 from tenancy.middleware import switch_organization
@@ -47,7 +48,12 @@ _TOKEN = "tenancy_sign_up_token"
 
 
 @method_decorator(
-    [never_cache, sensitive_post_parameters("password1", "password2")], name="dispatch"
+    [
+        never_cache,
+        site_host_required,
+        sensitive_post_parameters("password1", "password2"),
+    ],
+    name="dispatch",
 )
 class SignUpView(LimitedFormView):
     """Makes a user and their organization, or the member who was invited.
@@ -246,14 +252,14 @@ class SignUpView(LimitedFormView):
         )
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, site_host_required], name="dispatch")
 class SignUpSentView(PageView):
     """Says that a mail was sent."""
 
     template_name = "tenancy/mail_sent.html"
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, site_host_required], name="dispatch")
 class SignUpOpenView(View):
     """Takes the token out of the address, into the session; uses it up not yet."""
 
