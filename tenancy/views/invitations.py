@@ -26,7 +26,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
-    lead_to_work,
+    find_work,
     list_entries,
 )
 
@@ -225,7 +225,7 @@ class AnswerView(PageView):
             _("You are a member of %(organization)s now.")
             % {"organization": switched.organization},
         )
-        return lead_to_work(self.request, switched.organization)
+        return redirect(find_work(self.request, switched.organization))
 
     @method_decorator(sensitive_variables("token"))
     def decline(self, token: Any) -> HttpResponse:
