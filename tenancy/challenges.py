@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,6 +78,7 @@ def import_dns() -> Any:  # Any: a package that need not be there.
     """
     try:
         import dns.exception
+        import dns.inet
         import dns.nameserver
         import dns.resolver
     except ImportError as error:
@@ -89,7 +89,7 @@ def import_dns() -> Any:  # Any: a package that need not be there.
     return dns
 
 
-def _read_server(dns: ModuleType | Any, server: str) -> Any:  # As import_dns().
+def _read_server(dns: Any, server: str) -> Any:  # As import_dns().
     """Return the server of a text such as "192.0.2.53:5353"."""
     # An address of version 6 without a port has no brackets.
     is_bare = server.count(":") > 1 and not server.startswith("[")

@@ -215,15 +215,14 @@ def refuse_link(
     )
 
 
-def lead_to_work(request: HttpRequest, organization: Any) -> HttpResponse:
-    """Return the way to LOGIN_REDIRECT_URL, in an organization that was switched to."""
+def find_work(request: HttpRequest, organization: Any) -> str:
+    """Return the address of LOGIN_REDIRECT_URL, in an organization switched to."""
     visit = require_visit(request)
     if not visit.is_at_domain:
-        return redirect(settings.LOGIN_REDIRECT_URL)
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
     # A domain is one organization's: others are reached at another host.
-    slug = organization.slug
-    return redirect(
-        visit.build_url(slug, lambda: resolve_url(settings.LOGIN_REDIRECT_URL))
+    return visit.build_url(
+        organization.slug, lambda: resolve_url(settings.LOGIN_REDIRECT_URL)
     )
 
 

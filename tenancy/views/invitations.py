@@ -26,8 +26,8 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    find_work,
     hide_referrer,
-    lead_to_work,
     list_entries,
 )
 
@@ -226,7 +226,7 @@ class AnswerView(PageView):
             _("You are a member of %(organization)s now.")
             % {"organization": switched.organization},
         )
-        return lead_to_work(self.request, switched.organization)
+        return redirect(find_work(self.request, switched.organization))
 
     @method_decorator(sensitive_variables("token"))
     def decline(self, token: Any) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -32,7 +32,7 @@ from tenancy.views.access import (
     PageView,
     SignedInView,
     change_organization,
-    lead_to_work,
+    find_work,
 )
 from tenancy.visits import require_visit
 
@@ -81,7 +81,7 @@ class SwitchView(SignedInView):
         words = _("You are in %(organization)s now.")
         organization = {"organization": membership.organization}
         messages.success(request, words % organization)
-        return lead_to_work(request, membership.organization)
+        return redirect(find_work(request, membership.organization))
 
 
 class OrganizationCreateView(SignedInView, FormPageView):
@@ -103,7 +103,7 @@ class OrganizationCreateView(SignedInView, FormPageView):
 
     def get_success_url(self) -> str:
         """Go to work."""
-        return lead_to_work(self.request, self.made).url
+        return find_work(self.request, self.made)
 
 
 class RestoreView(SignedInView, FormPageView):
@@ -151,7 +151,7 @@ class RestoreView(SignedInView, FormPageView):
 
     def get_success_url(self) -> str:
         """Go to work."""
-        return lead_to_work(self.request, self.organization).url
+        return find_work(self.request, self.organization)
 
 
 # Of the one that is active
