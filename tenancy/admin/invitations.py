@@ -163,5 +163,6 @@ class InvitationAdmin(ActingAdmin, TenantAdmin):
             },
         )
         response.headers["Cache-Control"] = "no-store, private"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        # Under "no-referrer" browsers send the header's forms without an origin.
+        response.headers["Referrer-Policy"] = "same-origin"
         return response

@@ -189,7 +189,7 @@ class AnswerView(PageView):
             invitation=pending, is_wrong_recipient=_is_other(pending, request.user)
         )
         status = 403 if context["is_wrong_recipient"] else 200
-        return hide_referrer(self.render_to_response(context, status=status))
+        return self.render_to_response(context, status=status)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Accept or decline."""
@@ -249,14 +249,13 @@ class AnswerView(PageView):
                 "navigation": list_entries(self.request),
             },
             status=status,
-            headers={"Referrer-Policy": "no-referrer"},
         )
 
     def tell_wrong_recipient(self, token: Any) -> HttpResponse:
         """Show the invitation to somebody to whom it was not sent."""
         pending = Invitation.objects.find_pending(token)
         context = self.get_context_data(invitation=pending, is_wrong_recipient=True)
-        return hide_referrer(self.render_to_response(context, status=403))
+        return self.render_to_response(context, status=403)
 
 
 class DeclinedView(PageView):
