@@ -31,6 +31,8 @@ class TenantTask(Task):
     that a message would carry.
     """
 
+    run: Any  # A function of any signature.
+
     def __init__(self) -> None:
         super().__init__()
         self.run = self._enclose(self.run)
@@ -47,7 +49,7 @@ class TenantTask(Task):
         return run
 
 
-@before_task_publish.connect(weak=False)
+@before_task_publish.connect(weak=False)  # type: ignore[untyped-decorator]  # Celery's
 def carry_scope(headers: dict[str, Any], **kwargs: Any) -> None:
     """Put the active scope into the headers of a message.
 

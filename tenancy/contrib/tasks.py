@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.tasks import Task, TaskResult
+from django.tasks import Task
 
 from tenancy.envelopes import run_sealed, seal_scope, take_sealed
 
 
-class TenantTask(Task):
+class TenantTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """A task that runs in the scope in which it was enqueued."""
 
-    def enqueue(self, *args: Any, **kwargs: Any) -> TaskResult:
+    def enqueue(self, *args: Any, **kwargs: Any) -> Any:  # A TaskResult.
         """Queue the task, with the active scope."""
         return super().enqueue(*args, **kwargs | seal_scope())
 
-    async def aenqueue(self, *args: Any, **kwargs: Any) -> TaskResult:
+    async def aenqueue(self, *args: Any, **kwargs: Any) -> Any:  # A TaskResult.
         """See enqueue()."""
         return await super().aenqueue(*args, **kwargs | seal_scope())
 

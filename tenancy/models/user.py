@@ -304,7 +304,7 @@ class AbstractUser(StampedModel, AbstractBaseUser, PermissionsMixin):
             with transaction.atomic(using=using):
                 # Django's own mark of a new one: at sign-in, the same one may get
                 # another hash.
-                is_new = self._password is not None
+                is_new = getattr(self, "_password", None) is not None
                 super().save(*args, **kwargs)
                 _sessions(using).end_all(self, reason="password")
                 self._void_resets(using)

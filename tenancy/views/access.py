@@ -181,7 +181,11 @@ def build_link(request: HttpRequest, name: str, **kwargs: Any) -> str:
 
 
 def hide_referrer(response: HttpResponse) -> HttpResponse:
-    """Keep the address of the page, which may hold a secret, from other sites."""
+    """Keep an address that holds a secret from where it leads.
+
+    For redirects only: from a page with this policy a browser sends its forms without
+    an origin, which Django's protection against forged ones refuses.
+    """
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
@@ -204,8 +208,8 @@ def refuse_link(
         "again": again,
         "navigation": list_entries(request),
     }
-    return hide_referrer(
-        TemplateResponse(request, "tenancy/link_refused.html", context, status=status)
+    return TemplateResponse(
+        request, "tenancy/link_refused.html", context, status=status
     )
 
 

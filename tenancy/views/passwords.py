@@ -142,7 +142,7 @@ class PasswordResetNewView(FormPageView):
             self.user = find_user_of_reset(self.token)
         except (UserNotActive, VerificationFailed) as error:
             return self.refuse(error)
-        return hide_referrer(super().dispatch(request, *args, **kwargs))
+        return super().dispatch(request, *args, **kwargs)
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Add whose password it is."""

@@ -106,7 +106,8 @@ class SignUpView(LimitedFormView):
             del self.request.session[_TOKEN]
             raise exceptions.VerificationFailed(FAILED)
         self.token = token
-        return verification.identifier
+        email: str = verification.identifier
+        return email
 
     @property
     def asks_for_email(self) -> bool:

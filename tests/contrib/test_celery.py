@@ -49,7 +49,7 @@ def fail_once(self: Any) -> list[Any]:
     """Ask to be run again, and then return whose scope it is."""
     if self.request.retries == 0:
         raise self.retry()
-    return tell()
+    return [*tell()]
 
 
 @app.task(autoretry_for=(ConnectionError,), retry_backoff=False, default_retry_delay=0)
@@ -57,7 +57,7 @@ def break_once() -> list[Any]:
     """Break in the first run, and then return whose scope it is."""
     if break_once.request.retries == 0:
         raise ConnectionError("the first run breaks")
-    return tell()
+    return [*tell()]
 
 
 @app.task

@@ -68,6 +68,7 @@ def test_forgotten_password_is_set_by_link(alice: User, acme: Organization) -> N
     assert opened.headers["Location"] == "/password/reset/new/"
     assert opened.headers["Referrer-Policy"] == "no-referrer"
     assert "alice@acme.example" in form.content.decode()
+    assert form.headers["Referrer-Policy"] == "same-origin"
     assert done.redirect_chain == [("/sign-in/", 302)]
     assert "Your password is set." in done.content.decode()
     assert client.get("/account/").status_code == 302

@@ -35,7 +35,9 @@ def give(email: str, client: Client | None = None) -> Any:
 
 def take_link() -> str:
     """Return the link of the last mail."""
-    (link,) = re.findall(r"http://testserver(/sign-up/\S{43}/)", mail.outbox[-1].body)
+    (link,) = re.findall(
+        r"http://testserver(/sign-up/\S{43}/)", str(mail.outbox[-1].body)
+    )
     return str(link)
 
 
@@ -112,8 +114,8 @@ def test_used_link_is_told(settings: Settings) -> None:
     finish(client)
     _verification, other = User.objects.get().issue_email_verification()
 
+    stranger = Client()
     for path in (link, f"/sign-up/{other}/", "/sign-up/made-up/"):
-        stranger = Client()
         page = stranger.get(path, follow=True)
 
         assert page.status_code == 410
