@@ -59,7 +59,7 @@ class PasswordResetView(LimitedFormView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add what will happen."""
-        words = _("We mail you a link, with which you set a new one.")
+        words = _("You get a mail with a link, by which you set a new one.")
         return super().get_context_data(introduction=words, **kwargs)
 
     def list_limits(self) -> dict[str, int]:
