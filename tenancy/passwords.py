@@ -113,7 +113,9 @@ def find_user_of_reset(token: str) -> Any:  # A user of any model.
 def reset_password(token: str, password: str) -> Any:  # A user of any model.
     """Use a token up, set the password, and end all sessions of the user.
 
-    The address is verified by that, where the user model keeps it.
+    The address is verified by that, where the user model keeps it. One that was not
+    verified before may have been somebody else's to sign up with: whatever accounts
+    they have linked are unlinked.
 
     Args:
         token (str): what issue_reset() made.
@@ -145,13 +147,17 @@ def _reset(rows: VerificationManager, token: str, password: str) -> Any:
     changed = ["password"]
     if isinstance(user, StampedModel):
         changed.append("updated_at")
-    if getattr(user, "email_verified_at", False) is None:
+    is_first_proof = getattr(user, "email_verified_at", False) is None
+    if is_first_proof:
         user.email_verified_at = timezone.now()
         changed.append("email_verified_at")
     user.save(using=alias, update_fields=changed)
     # A user model of the project's own may not do it.
     Session.objects.db_manager(alias).end_all(user, reason="password")
     SystemEvent.objects.db_manager(alias).record("user.password_reset", user)
+    if is_first_proof:
+        for account in Account.objects.using(alias).filter(user=user):
+            account.unlink()
     return user
 
 

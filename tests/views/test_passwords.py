@@ -258,8 +258,9 @@ def test_impersonator_sets_no_password(alice: User, acme: Organization) -> None:
 
 
 def test_user_of_provider_gets_first_password_when_signed_in(dora: User) -> None:
-    """Without a password, dora is led to the mail, and may unlink her account then."""
+    """Without a password, dora is led to the mail; her account stays linked."""
     dora.set_unusable_password()
+    dora.email_verified_at = timezone.now()
     dora.save()
     account = Account.objects.link(
         user=dora, provider="github", provider_account_id="1"
@@ -275,7 +276,20 @@ def test_user_of_provider_gets_first_password_when_signed_in(dora: User) -> None
     dora.refresh_from_db()
     assert "Set one by mail" in page and dora.email in form.content.decode()
     assert dora.check_password(PASSWORD)
-    account.unlink()
+    assert Account.objects.get() == account
+
+
+def test_reset_unlinks_accounts_of_who_was_here_before(alice: User) -> None:
+    """Whoever signed up with alice's address first keeps no way in by an account."""
+    Account.objects.link(user=alice, provider="github", provider_account_id="mallory")
+    client = Client()
+    ask(alice.email)
+    client.get(take_link())
+
+    set_password(client)
+
+    assert not Account.objects.exists()
+    assert SystemEvent.objects.filter(action="account.unlinked").exists()
 
 
 def test_user_of_nothing_gets_no_password_by_mail(dora: User) -> None:
