@@ -14,6 +14,9 @@ from django.utils.translation import gettext as _
 
 from tenancy.models import AuditEvent, Membership
 
+NAMING = ("user", "to")
+"""The details that hold the key of a user."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -49,6 +52,7 @@ def describe_events(
     """
     rows = list(events)
     keys = {key for row in rows for key in (row.actor_key, row.impersonator_key)}
+    keys.update(key for row in rows for key in _list_named(row.details))
     people = _find_people(keys - {""}, viewer)
     return [
         Entry(
@@ -56,7 +60,7 @@ def describe_events(
             actor=_name_actor(row, people),
             action=row.action.rpartition(".")[2].replace("_", " "),
             kind=row.action.rpartition(".")[0].replace("_", " "),
-            details=_tell(row.details),
+            details=_tell(row.details, people),
             organization=str(row.organization) if with_organization else "",
         )
         for row in rows
@@ -93,17 +97,27 @@ def _name_actor(row: AuditEvent, people: dict[str, str]) -> str:
     }
 
 
-def _tell(details: Any) -> str:  # Any: what JSON holds.
+def _list_named(details: Any) -> list[str]:  # Any: what JSON holds.
+    """Return the keys of users that the details name."""
+    if not isinstance(details, dict):
+        return []
+    named = [details.get(name) for name in NAMING]
+    return [key for key in named if isinstance(key, str)]
+
+
+def _tell(details: Any, people: dict[str, str]) -> str:  # Any: as above.
     if not isinstance(details, dict):
         return ""
     return "; ".join(
-        f"{name.replace('_', ' ')}: {_tell_value(value)}"
+        f"{name.replace('_', ' ')}: {_tell_value(name, value, people)}"
         for name, value in details.items()
         if value not in (None, "", [], {})
     )
 
 
-def _tell_value(value: Any) -> str:
+def _tell_value(name: str, value: Any, people: dict[str, str]) -> str:
+    if name in NAMING and isinstance(value, str):
+        return people.get(value, value)
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("predicates",),
     ("constraints", "policies", "querysets"),
-    ("fields", "encryption", "operations", "texts"),
+    ("browsers", "fields", "encryption", "operations", "texts"),
     (
         "billing",
         "connections",

@@ -21,6 +21,23 @@ class MemberChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # ge
         return str(obj.user)
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Keeps the live memberships, or those that have ended."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        """Return what can be chosen."""
+        return [("live", _("live")), ("ended", _("ended"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the choice."""
+        if self.value() in ("live", "ended"):
+            return queryset.filter(ended_at__isnull=self.value() == "live")
+        return queryset
+
+
 class TransferForm(ActionForm):
     to = MemberChoiceField(label=_("New owner"), queryset=None)
 
@@ -48,7 +65,7 @@ class MembershipAdmin(ActingAdmin, TenantAdmin):
     """The admin of memberships: the verbs of members, with their rules."""
 
     list_display = ("user", "role", "created_at", "last_active_at", "ended_at")
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), "role", "created_at")
+    list_filter = (StateFilter, "role", "created_at")
     list_select_related = ("user", "role")
     # Whatever the user model is.
     search_fields = find_user_fields("user__")

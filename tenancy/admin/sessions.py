@@ -21,6 +21,26 @@ def _end(request: HttpRequest, session: Any, data: dict[str, Any]) -> None:
     session.end()
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Keeps the sessions that are live, or those that are over."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        """Return what can be chosen."""
+        return [("live", _("live")), ("over", _("over"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the choice."""
+        if self.value() not in ("live", "over"):
+            return queryset
+        live = Session.objects.live().values("pk")
+        if self.value() == "live":
+            return queryset.filter(pk__in=live)
+        return queryset.exclude(pk__in=live)
+
+
 class SessionAdmin(ActingAdmin, ReadOnlyAdmin, SuperuserAdmin):
     """The devices on which people are signed in; never what their sessions hold."""
 
@@ -34,8 +54,8 @@ class SessionAdmin(ActingAdmin, ReadOnlyAdmin, SuperuserAdmin):
         "is_live",
     )
     list_filter = (
+        StateFilter,
         "end_reason",
-        ("revoked_at", admin.EmptyFieldListFilter),
         ("impersonator", admin.EmptyFieldListFilter),
         "last_seen_at",
     )

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from tenancy.browsers import name_browser
 from tenancy.fields import TenantForeignKey
 from tenancy.models.membership import Membership
 from tenancy.models.stamped_model import StampedModel
@@ -257,7 +258,7 @@ class Session(StampedModel):
         ]
 
     def __str__(self) -> str:
-        return self.user_agent or str(_("unknown browser"))
+        return name_browser(self.user_agent)
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         """Save the session; one that was ended meanwhile stays so.

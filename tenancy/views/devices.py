@@ -11,29 +11,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from tenancy.browsers import name_browser
 from tenancy.models import Session
 from tenancy.origin import refuse_impersonator
 from tenancy.sessions import SessionStore
 from tenancy.views.access import ChangeView, PageView, SignedInView
-
-# The first that is found: most browsers name others, too.
-BROWSERS = {
-    "Edg": "Edge",
-    "OPR/": "Opera",
-    "Firefox/": "Firefox",
-    "Chrome/": "Chrome",
-    "Safari/": "Safari",
-}
-SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "Linux")
-
-
-def name_browser(user_agent: str) -> str:
-    """Return what people call a browser, or what it calls itself."""
-    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "")
-    system = next((name for name in SYSTEMS if name in user_agent), "")
-    if not browser or not system:
-        return user_agent or _("unknown browser")
-    return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
 
 
 class DeviceView(SignedInView):

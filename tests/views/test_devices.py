@@ -4,8 +4,8 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tenancy.browsers import name_browser
 from tenancy.models import Organization, Session, User
-from tenancy.views.devices import name_browser
 from tests.views.conftest import sign_in
 
 pytestmark = pytest.mark.django_db
