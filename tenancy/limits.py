@@ -6,6 +6,7 @@ row is committed: only so does a limit hold under concurrency.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
@@ -41,13 +42,28 @@ def find_limit(name: str, organization_id: Key, *, using: str) -> int | None:
         ImproperlyConfigured: a plan's limit is no whole number, which another client
             has written.
     """
+    return find_limits([name], organization_id, using=using)[name]
+
+
+def find_limits(
+    names: Iterable[str], organization_id: Key, *, using: str
+) -> dict[str, int | None]:
+    """Return several limits by name, as find_limit() does, by one query.
+
+    Raises:
+        ImproperlyConfigured: as find_limit() does.
+    """
     subscriptions: Any = apps.get_model("tenancy", "Subscription")._default_manager
     live = subscriptions.using(using).filter(
         organization=organization_id, live_product__isnull=False
     )
-    read = [_read(each, name) for each in live.values_list("plan__limits", flat=True)]
-    stated = [limit for limit in read if limit is not None]
-    return min(stated) if stated else conf.limits().get(name)
+    plans = list(live.values_list("plan__limits", flat=True))
+    found: dict[str, int | None] = {}
+    for name in names:
+        read = [_read(each, name) for each in plans]
+        stated = [limit for limit in read if limit is not None]
+        found[name] = min(stated) if stated else conf.limits().get(name)
+    return found
 
 
 def require_seat(organization_id: Key, *, using: str) -> None:

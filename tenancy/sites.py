@@ -51,6 +51,8 @@ class Situation:
         choices (list): the organizations that the switcher offers.
         has_more (bool): whether there are others.
         offers_all (bool): whether it offers all of them at once.
+        overview (str): where the organization is shown in numbers; empty to who may
+            not see it.
     """
 
     organization: Any = None
@@ -59,6 +61,7 @@ class Situation:
     choices: tuple[Any, ...] = ()
     has_more: bool = False
     offers_all: bool = False
+    overview: str = ""
 
 
 class TenantAdminSite(admin.AdminSite):
@@ -121,8 +124,12 @@ class TenantAdminSite(admin.AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:  # As Django's.
-        """Show the models, and what was done in the scope."""
-        context = {"tenancy_entries": _list_recent(request), **(extra_context or {})}
+        """Show the organization's numbers, the models, and what was done last."""
+        context = {
+            "tenancy_entries": _list_recent(request),
+            "tenancy_figures": self._ask(request, "summarize"),
+            **(extra_context or {}),
+        }
         return super().index(request, context)
 
     def autocomplete_view(self, request: HttpRequest) -> Any:  # As Django's.
@@ -178,7 +185,21 @@ class TenantAdminSite(admin.AdminSite):
             choices=offered,
             has_more=len(choices) > MOST_CHOICES,
             offers_all=_is_superuser(request),
+            overview=self._ask(request, "find_overview", organization) or "",
         )
+
+    def _ask(self, request: HttpRequest, name: str, organization: Any = None) -> Any:
+        """Return what the admin of organizations answers about the active one.
+
+        A project's own admin of its own model need not have an answer.
+        """
+        active = current_scope()
+        if active is None or active.organization_id is None:
+            return None
+        organization = organization or _find_organization(request)
+        admin_of_it = self._registry.get(type(organization))
+        answer = getattr(admin_of_it, name, None)
+        return None if answer is None else answer(request, organization)
 
     def _find_next(self, request: HttpRequest) -> str:
         """Return the list from which the form came, or the index."""

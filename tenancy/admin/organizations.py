@@ -3,10 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.admin.actions import ActingAdmin, ActionForm, RowAction
@@ -17,6 +20,8 @@ from tenancy.admin.base import (
     is_superuser,
     is_unscoped,
 )
+from tenancy.admin.figures import Figure
+from tenancy.admin.overview import Reader
 from tenancy.models import Subscription
 from tenancy.sites import CHOICE, View
 
@@ -134,10 +139,73 @@ class OrganizationAdmin(ActingAdmin, ScopedAdmin):
         ),
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses, with that of an organization in numbers."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_overview"
+        view = self.admin_site.admin_view(self.overview_view)
+        return [path("<path:object_id>/overview/", view, name=name)] + (
+            super().get_urls()
+        )
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what is shown; to add one, what can be said of it."""
         shown = super().get_fieldsets(request, obj)
         return self.add_fieldsets if obj is None else shown
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Show the form, with the way to the organization in numbers."""
+        row = kwargs.get("obj")
+        if row is not None:
+            context["overview_address"] = self.find_overview(request, row)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def overview_view(self, request: HttpRequest, object_id: str) -> Any:
+        """Show an organization in numbers, in its own scope."""
+        return self._in_row_scope(request, object_id, self._show_overview)
+
+    def find_overview(self, request: HttpRequest, organization: Any) -> str:
+        """Return where the organization is shown in numbers; empty to who may not."""
+        is_archived = organization.status == organization.Status.ARCHIVED
+        if is_archived or not self.has_view_or_change_permission(request, organization):
+            return ""
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_overview"
+        key = quote(organization.pk)
+        return reverse(name, args=[key], current_app=self.admin_site.name)
+
+    def summarize(
+        self, request: HttpRequest, organization: Any
+    ) -> tuple[Figure, ...] | None:
+        """Return the numbers that lead the index, in the organization's scope."""
+        if not self.has_view_or_change_permission(request, organization):
+            return None
+        return Reader(self.admin_site, request, organization).summarize()
+
+    def _show_overview(self, request: HttpRequest, object_id: str) -> Any:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        organization = self.get_object(request, unquote(object_id))
+        if organization is None:
+            # As Django's own views answer.
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]  # not in the stubs
+        if is_unscoped():
+            text = _("Nobody can enter “%s”, which is archived.") % organization
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(self._find_page(organization))
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            "tenancy/admin/overview.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": _("Overview: %s") % organization,
+                "overview": Reader(self.admin_site, request, organization).describe(),
+                "organization": organization,
+                "page": self._find_page(organization),
+                "opts": self.opts,
+            },
+        )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return what goes, and live subscriptions as what keeps it from going."""
