@@ -17,12 +17,18 @@ from tests.run import find_axe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OF_DJANGO: dict[str, str] = {}
-"""The rules that the templates of Django's own admin break, and why it is theirs."""
+OF_DJANGO = {
+    # Cells that are filled in have no label but their column's.
+    "#result_list select",
+    # The search of a completed choice, and the list of what was chosen.
+    ".select2-container",
+}
+"""What Django's own admin makes, and not as axe-core asks for it: neither its templates
+nor its scripts are ours to change."""
 
 RUN = """
-const [off, done] = [arguments[0], arguments[1]];
-axe.run(document, {resultTypes: ["violations"], rules: off}).then(
+const [left, done] = [arguments[0], arguments[1]];
+axe.run({exclude: left}, {resultTypes: ["violations"]}).then(
   found => done(found.violations.map(
     one => [one.impact, one.id, one.nodes.map(node => node.html).slice(0, 3)]
   )),
@@ -42,9 +48,8 @@ def find_faults(server: LiveServer) -> Callable[..., list[Any]]:
     def find(browser: WebDriver, path: str) -> list[Any]:
         browser.get(server.url + path)
         browser.execute_script(program)
-        is_admin = path.startswith("/admin/")
-        off = {rule: {"enabled": False} for rule in OF_DJANGO if is_admin}
-        found: list[Any] = browser.execute_async_script(RUN, off)
+        left = [[one] for one in OF_DJANGO] if path.startswith("/admin/") else []
+        found: list[Any] = browser.execute_async_script(RUN, left)
         assert "Nothing is here" not in browser.page_source, path
         return [(path, *one) for one in found if one[0] in ("serious", "critical")]
 
@@ -107,4 +112,4 @@ def test_pages_are_accessible(
     ):
         faults += find_faults(alice, path)
 
-    assert faults == []
+    assert not faults, "\n".join(map(str, faults))
