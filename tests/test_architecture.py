@@ -15,7 +15,7 @@ ROOT = Path(tenancy.__file__).parent
 # From the ground up. A name is a module or a folder of the package.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "signals"),
-    ("context", "conf", "currencies", "identifiers", "origin", "tokens"),
+    ("context", "conf", "currencies", "identifiers", "origin", "seals", "tokens"),
     ("backends",),
     ("predicates",),
     ("constraints", "indexes", "policies", "querysets"),

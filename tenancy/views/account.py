@@ -23,6 +23,7 @@ from tenancy.attempts import take_attempt
 from tenancy.mail import send_mail_on_commit
 from tenancy.refusals import REFUSALS, add_refusal
 from tenancy.resolvers import build_site_url
+from tenancy.seals import seal, unseal
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     ChangeView,
@@ -80,7 +81,7 @@ class VerificationOpenView(View):
     @method_decorator(sensitive_variables("token"))
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the page with the button."""
-        request.session[_TOKEN] = token
+        seal(request.session, _TOKEN, token)
         return hide_referrer(redirect("tenancy:account"))
 
 
@@ -90,7 +91,8 @@ class VerificationView(SignedInView, ChangeView):
     def change(self, **kwargs: Any) -> str:
         """Verify the address."""
         user = self.request.user
-        value = self.request.session.pop(_TOKEN, "")
+        value = unseal(self.request.session, _TOKEN) or ""
+        self.request.session.pop(_TOKEN, None)
         if not hasattr(user, "verify_email"):
             return _("There is nothing to verify.")
         user.verify_email(value)

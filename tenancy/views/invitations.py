@@ -19,6 +19,7 @@ from tenancy.middleware import switch_organization
 from tenancy.models import Invitation
 from tenancy.refusals import REFUSALS, explain
 from tenancy.resolvers import build_site_url
+from tenancy.seals import seal, unseal
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     INVITE,
@@ -78,7 +79,9 @@ class InvitationListView(MemberView, FormPageView):
         """Return the link that this organization's invitation has, once."""
         if _MADE not in self.request.session:
             return None
-        organization, token = self.request.session.pop(_MADE)
+        sealed = unseal(self.request.session, _MADE) or ""
+        self.request.session.pop(_MADE)
+        organization, _separator, token = sealed.partition(" ")
         if organization != str(self.request.organization.pk):
             return None
         return _make_link(self.request, token)
@@ -169,7 +172,7 @@ class OpenView(View):
     @method_decorator(sensitive_variables("token"))
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the page that tells of the invitation."""
-        request.session[WAITING] = token
+        seal(request.session, WAITING, token)
         return hide_referrer(redirect("tenancy:invitation-answer"))
 
 
@@ -181,7 +184,7 @@ class AnswerView(PageView):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show who invites into what."""
-        token: Any = request.session.get(WAITING)
+        token = unseal(request.session, WAITING) or ""
         try:
             pending = Invitation.objects.find_pending(token)
         except tuple(STATUSES) as error:
@@ -194,7 +197,7 @@ class AnswerView(PageView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Accept or decline."""
-        token = request.session.get(WAITING)
+        token = unseal(request.session, WAITING) or ""
         try:
             if request.POST.get("answer") == "decline":
                 return self.decline(token)
@@ -216,7 +219,7 @@ class AnswerView(PageView):
             return redirect("tenancy:invitation-answer")
 
     @method_decorator(sensitive_variables("token"))
-    def accept(self, token: Any) -> HttpResponse:
+    def accept(self, token: str) -> HttpResponse:
         """Make the user a member, and go to work there."""
         membership = Invitation.objects.accept(token, user=self.request.user)
         self.request.session.pop(WAITING, None)
@@ -229,7 +232,7 @@ class AnswerView(PageView):
         return redirect(find_work(self.request, switched.organization))
 
     @method_decorator(sensitive_variables("token"))
-    def decline(self, token: Any) -> HttpResponse:
+    def decline(self, token: str) -> HttpResponse:
         """Turn it down; whoever has the token may."""
         user = self.request.user if self.request.user.is_authenticated else None
         Invitation.objects.decline(token, user=user)
@@ -252,7 +255,7 @@ class AnswerView(PageView):
             status=status,
         )
 
-    def tell_wrong_recipient(self, token: Any) -> HttpResponse:
+    def tell_wrong_recipient(self, token: str) -> HttpResponse:
         """Show the invitation to somebody to whom it was not sent."""
         pending = Invitation.objects.find_pending(token)
         context = self.get_context_data(invitation=pending, is_wrong_recipient=True)
@@ -284,7 +287,7 @@ def _make_link(request: HttpRequest, token: str) -> str:
 
 def _keep_link(request: Any, token: str) -> None:
     """Keep the link for the page that follows, which shows it once."""
-    request.session[_MADE] = (str(request.organization.pk), token)
+    seal(request.session, _MADE, f"{request.organization.pk} {token}")
 
 
 def _send(request: Any, invitation: Invitation, token: str) -> None:

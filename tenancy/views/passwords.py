@@ -26,6 +26,7 @@ from tenancy.mail import send_mail_on_commit
 from tenancy.origin import refuse_impersonator
 from tenancy.passwords import find_user_of_reset, issue_reset, reset_password
 from tenancy.refusals import explain
+from tenancy.seals import seal, unseal
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     FormPageView,
@@ -116,7 +117,7 @@ class PasswordResetOpenView(View):
     @method_decorator(sensitive_variables("token"))
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the form."""
-        request.session[_TOKEN] = token
+        seal(request.session, _TOKEN, token)
         return hide_referrer(redirect("tenancy:password-reset-new"))
 
 
@@ -143,7 +144,7 @@ class PasswordResetNewView(FormPageView):
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Look at the token that waits in the session, before anything else."""
-        self.token = str(request.session.get(_TOKEN, ""))
+        self.token = unseal(request.session, _TOKEN) or ""
         try:
             self.user = find_user_of_reset(self.token)
         except (UserNotActive, VerificationFailed) as error:

@@ -30,6 +30,7 @@ from tenancy.models import Invitation, Verification
 from tenancy.models.verification import FAILED, NOBODY
 from tenancy.passwords import find_user
 from tenancy.refusals import REFUSALS, explain
+from tenancy.seals import seal, unseal
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     LimitedFormView,
@@ -89,7 +90,7 @@ class SignUpView(LimitedFormView):
 
     def find_invitation(self) -> Any:
         """Return the invitation that waits, or None."""
-        token = self.request.session.get(WAITING)
+        token = unseal(self.request.session, WAITING)
         if token is None:
             return None
         try:
@@ -104,12 +105,12 @@ class SignUpView(LimitedFormView):
         Raises:
             VerificationFailed: the link is wrong, used or expired.
         """
-        token = self.request.session.get(_TOKEN)
+        token = unseal(self.request.session, _TOKEN)
         if token is None:
             return None
         verification = Verification.objects.find_by_token(purpose=PURPOSE, token=token)
         if verification is None:
-            del self.request.session[_TOKEN]
+            self.request.session.pop(_TOKEN)
             raise exceptions.VerificationFailed(FAILED)
         self.token = token
         email: str = verification.identifier
@@ -209,8 +210,8 @@ class SignUpView(LimitedFormView):
                 return user, made.pk
             if not accepts:
                 return user, None
-            token = self.request.session[WAITING]
-            membership = Invitation.objects.accept(token, user=user)
+            token = unseal(self.request.session, WAITING)
+            membership = Invitation.objects.accept(token or "", user=user)
         self.request.session.pop(WAITING, None)
         return user, membership.organization_id
 
@@ -268,5 +269,5 @@ class SignUpOpenView(View):
     @method_decorator(sensitive_variables("token"))
     def get(self, request: HttpRequest, token: str) -> HttpResponse:
         """Lead to the form."""
-        request.session[_TOKEN] = token
+        seal(request.session, _TOKEN, token)
         return hide_referrer(redirect("tenancy:sign-up"))
