@@ -1000,12 +1000,12 @@ class Migration(migrations.Migration):
                         expression=models.Case(
                             models.When(
                                 last_event_at=None,
-                                then=models.Value(True),
+                                then=models.Value(1),
                                 trial_start__isnull=False,
                             ),
                             default=None,
                         ),
-                        output_field=models.BooleanField(null=True),
+                        output_field=models.SmallIntegerField(null=True),
                         verbose_name="trial that no provider told of",
                     ),
                 ),

@@ -417,13 +417,14 @@ class Subscription(StampedModel, TenantModel):
         db_persist=True,
         verbose_name=_("product while live"),
     )
-    # The provider's word is stored, which may give an organization several.
+    # The provider's word is stored, which may give an organization several. A number,
+    # since Django casts what it validates, and MySQL casts to no boolean.
     own_trial = models.GeneratedField(
         expression=Case(
-            When(trial_start__isnull=False, last_event_at=None, then=Value(True)),
+            When(trial_start__isnull=False, last_event_at=None, then=Value(1)),
             default=None,
         ),
-        output_field=models.BooleanField(null=True),
+        output_field=models.SmallIntegerField(null=True),
         db_persist=True,
         verbose_name=_("trial that no provider told of"),
     )
