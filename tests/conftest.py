@@ -70,5 +70,6 @@ def name_server(settings: Settings) -> Iterator[NameServer]:
     """A name server of the test's own, which domains' records are asked of."""
     with NameServer() as server:
         settings.TENANCY_DNS_SERVERS = [server.address]
-        settings.TENANCY_DNS_TIMEOUT = timedelta(seconds=0.3)
+        # Longer than the default: many tests share the machine.
+        settings.TENANCY_DNS_TIMEOUT = timedelta(seconds=20)
         yield server
