@@ -24,6 +24,7 @@ import tenancy
 from project.tracker.models import Attachment, Label, Project, Task
 from tenancy.admin import ActingAdmin
 from tenancy.models import (
+    Domain,
     Invitation,
     Membership,
     Organization,
@@ -60,9 +61,11 @@ ROWS: dict[str, type[Model]] = {
     "attachments": Attachment,
     "blockers": Task,
     "devices": Session,
+    "domains": Domain,
     "invitations": Invitation,
     "labels": Label,
     "members": Membership,
+    "organizations": Organization,
     "projects": Project,
     "tasks": Task,
     "teams": Team,
