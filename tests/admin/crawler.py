@@ -29,6 +29,8 @@ PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)")
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
 SECRET = re.compile(r"(?<=/invitations/)[\w-]{43}(?=/)")
 """What is made anew each time."""
+NUMBER = re.compile(r"(?<=/)\d{1,6}(?=/)")
+"""The key of a row of one's own, which no sequence gives twice; theirs are longer."""
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ANSWERS = (200, 301, 302)
 """The statuses by which somebody is let in."""
@@ -158,8 +160,9 @@ class Crawler:
             for text in {str(key), quote(str(key)), quote(quote(str(key)))}:
                 body = body.replace(text, f"<{name}>")
                 headers = headers.replace(text, f"<{name}>")
-        headers = UUID.sub("<new>", headers)
-        return replace(answer, headers={"all": headers}, body=SECRET.sub("", body))
+        headers = NUMBER.sub("<new>", UUID.sub("<new>", headers))
+        body = NUMBER.sub("<new>", SECRET.sub("", body))
+        return replace(answer, headers={"all": headers}, body=body)
 
     def compare(
         self,
