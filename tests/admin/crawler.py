@@ -29,6 +29,8 @@ PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)")
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
 SECRET = re.compile(r"(?<=/invitations/)[\w-]{43}(?=/)")
 """What is made anew each time."""
+NUMBER = re.compile(r"(?<=/)\d{1,6}(?=/)")
+"""The key of a row of one's own, which no sequence gives twice; theirs are longer."""
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ANSWERS = (200, 301, 302)
 """The statuses by which somebody is let in."""
@@ -158,8 +160,9 @@ class Crawler:
             for text in {str(key), quote(str(key)), quote(quote(str(key)))}:
                 body = body.replace(text, f"<{name}>")
                 headers = headers.replace(text, f"<{name}>")
-        headers = UUID.sub("<new>", headers)
-        return replace(answer, headers={"all": headers}, body=SECRET.sub("", body))
+        headers = NUMBER.sub("<new>", UUID.sub("<new>", headers))
+        body = NUMBER.sub("<new>", SECRET.sub("", body))
+        return replace(answer, headers={"all": headers}, body=body)
 
     def compare(
         self,
@@ -167,19 +170,19 @@ class Crawler:
         path: Any,
         data: Any = None,
     ) -> None:
-        """Ask with another's keys and with those of nothing.
+        """Ask with another's keys, and with those of nothing; note what differs.
 
         Args:
             path (Callable): returns the path, given keys.
             data (Callable | None): returns what is sent, given keys.
         """
-        answers = []
-        for keys in (self.theirs, self.none):
-            given = {} if data is None else data(keys)
-            answers.append(self.hide(self.ask(method, path(keys), given), keys))
-        theirs, none = answers
+        theirs, none = (
+            self.hide(self.ask(method, path(keys), data(keys) if data else {}), keys)
+            for keys in (self.theirs, self.none)
+        )
         self.compared += 1
-        subject = f"{method} {path(self.theirs)} {given}"
+        sent = data(self.theirs) if data else {}
+        subject = f"{method} {path(self.theirs)} {sent}"
         if theirs != none:
             self.faults.append(f"{subject}: {tell_difference(theirs, none)}")
         # What was asked for is hidden by now.
@@ -247,18 +250,20 @@ def list_forms(response: Any) -> Iterator[BaseForm]:
 
 def list_choices(form: BaseForm) -> dict[str, type[Model]]:
     """Return the fields of a form that name rows of an organization."""
-    return {
-        form.add_prefix(name): one.queryset.model
-        for name, one in form.fields.items()
-        if isinstance(one, ModelChoiceField) and is_private(one.queryset.model)
-    }
+    found: dict[str, type[Model]] = {}
+    for name, one in form.fields.items():
+        rows = one.queryset if isinstance(one, ModelChoiceField) else None
+        if rows is not None and is_private(rows.model):
+            found[form.add_prefix(name)] = rows.model
+    return found
 
 
 def read_form(form: BaseForm) -> dict[str, Any]:
     """Return what a browser would send of a form that nobody has touched."""
     data: dict[str, Any] = {}
     for bound in form:
-        widget = getattr(bound.field.widget, "widget", bound.field.widget)
+        # Any: the admin wraps some widgets.
+        widget: Any = getattr(bound.field.widget, "widget", bound.field.widget)
         if widget.needs_multipart_form:
             continue
         told = widget.get_context(bound.html_name, bound.value(), {})["widget"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.contenttypes.admin import GenericTabularInline
 from django.urls import path
@@ -18,7 +20,7 @@ class PlacingInline(TenantTabularInline):
     raw_id_fields = ("folder",)
 
 
-class RemarkInline(ScopedFields, GenericTabularInline):  # type: ignore[type-arg]  # generic in the stubs only
+class RemarkInline(ScopedFields, GenericTabularInline):
     model = Remark
     extra = 0
 
@@ -57,7 +59,8 @@ site.register(Folder, FolderAdmin)
 site.register(Cover, CoverAdmin)
 site.register([Placing, Remark], TenantAdmin)
 
-urlpatterns = [
+urlpatterns: list[Any] = [
     path("admin/", site.urls),
-    *(one for one in of_project if str(one.pattern) != "admin/"),
+    # What takes the place of the project's own admin.
+    *of_project[1:],
 ]
