@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -17,14 +18,15 @@ class PartialIndex(Index):
     warns each time that the checks of the database run (models.W037).
 
     Args:
-        fields (list[str]): the names of the columns' fields, in order. They serve as an
-            index of all rows too, so that what the condition compares comes first.
+        fields (Sequence[str]): the names of the columns' fields, in order; a list or a
+            tuple. They serve as an index of all rows too, so that what the condition
+            compares comes first.
         name (str): its name.
         where (Q): the condition of the rows. A query that states it, or what implies
             it, is answered from the index.
     """
 
-    def __init__(self, *, fields: list[str], name: str, where: Q) -> None:
+    def __init__(self, *, fields: Sequence[str], name: str, where: Q) -> None:
         super().__init__(fields=fields, name=name)
         # Not as Index.condition, which is what the warning looks at.
         self.where = where

@@ -749,8 +749,9 @@ class Reader:
             if table is not None:
                 self.done.add(last)
                 self._occur(table, alias)
-                own = 1 if self.statement.main == "SELECT" else 0
-                if group.outer is None and group.block == own:
+                # A write reads its subqueries with locks, a SELECT only its own FROM.
+                is_own = group.outer is None and group.block == 1
+                if self.statement.main != "SELECT" or is_own:
                     self.statement.source_ends.append((table, end_of_source))
         if group.join_kind:
             group.joins.append((group.join_kind, alias))

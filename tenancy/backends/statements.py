@@ -80,8 +80,9 @@ class Statement:
         tables (set[str]): the protected tables that it names, in any role.
         target (str | None): the table that a plain INSERT, UPDATE or DELETE writes.
         target_span (tuple[int, int] | None): where its name stands, with its schema.
-        source_ends (list[tuple[str, int]]): of the statement's own FROM, the protected
-            tables, and where their names end, with their aliases.
+        source_ends (list[tuple[str, int]]): of the statement's own FROM, and of a
+            write's subqueries, the protected tables, and where their names end, with
+            their aliases.
         occurrences (set[Occurrence]): what must be covered.
         places (list[Place]): where a mark counts.
         sources (set[str]): every name that may be a table's or a view's.

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
 import tenancy
-from project.tracker.models import Project
+from project.tracker.models import Project, Task
 from tenancy.models import Organization
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,6 +58,25 @@ ACTS: dict[str, Act] = {
     "raw delete": lambda own, other: Project.objects.filter(pk=other)._raw_delete(
         "default"
     ),
+    # What no index answers but one of the organization.
+    "lock all": lambda own, other: list(Project.objects.select_for_update()),
+    "lock by text": lambda own, other: list(
+        Project.objects.select_for_update().filter(description="")
+    ),
+    "lock referred": lambda own, other: list(
+        Task.objects.select_for_update().filter(
+            project__in=Project.objects.filter(description="")
+        )
+    ),
+    "update by text": lambda own, other: Project.objects.filter(
+        description__contains="x"
+    ).update(description="y"),
+    "update referred": lambda own, other: Task.objects.filter(
+        project__description=""
+    ).update(description="y"),
+    "delete by text": lambda own, other: Project.objects.filter(
+        description="x"
+    )._raw_delete("default"),
     "save": save_by_force,
     "cursor": update_by_cursor,
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
 from tenancy.backends.guard import Verdict
@@ -15,7 +15,9 @@ from tenancy.exceptions import UnsupportedDatabase
 REFUSAL = "tenancy: "
 
 # Without it the server finds a row by an index that holds its organization as well:
-# there is the unique one to which composite keys refer.
+# there is the unique one to which composite keys refer. Where the other indexes are
+# known, they are forced upon it, which leaves the primary key aside as well, and it
+# does not read the whole table.
 HINT = " IGNORE INDEX (PRIMARY)"
 
 _LOCKS = frozenset({"UPDATE", "SHARE"})
@@ -23,6 +25,7 @@ _HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
 # A DELETE that takes a hint takes none of these.
 _SINGLE_ONLY = frozenset({"LIMIT", "ORDER", "RETURNING"})
 _SIGNAL = 1644
+_NO_INDEX = 1176
 _NO_REFERENCED_ROW = (1216, 1452)
 _KEY = re.compile(
     r"CONSTRAINT `(?P<name>[^`]*)` FOREIGN KEY.*REFERENCES `(?P<to>[^`]*)`"
@@ -38,6 +41,8 @@ class MySQLBackend(Backend):
 
     dialect = MySQLDialect()
     sees_outer_expressions = False
+
+    _hints: ClassVar[dict[tuple[str, str], Mapping[str, str]]] = {}
 
     def attach(self) -> None:
         """Make the driver's connection open guarded cursors.
@@ -115,8 +120,8 @@ class MySQLBackend(Backend):
     def narrow_locks(self, sql: str, verdict: Verdict) -> str:
         """Return a statement that locks no row of another organization by its key.
 
-        InnoDB locks the row that it finds by primary key before it looks at the
-        organization, and waits for whoever holds it.
+        InnoDB locks the row that it finds by primary key, or on its way through the
+        table, before it looks at the organization, and waits for whoever holds it.
         """
         if not verdict.needed or type(sql) is not str:
             return sql
@@ -124,8 +129,67 @@ class MySQLBackend(Backend):
         if scope is None or scope.organization_id is None:
             return sql
         if verdict.locking is None:
-            verdict.locking = _write_hints(sql, verdict)
+            verdict.locking = _write_hints(sql, verdict, self.find_hints())
         return verdict.locking
+
+    def find_hints(self) -> Mapping[str, str]:
+        """Return what is written behind the name of each table, by its name."""
+        hints = self._hints.get(self._place)
+        if hints is None:
+            hints = self._hints[self._place] = self._load_hints()
+        return hints
+
+    def run_narrowed(
+        self,
+        run: Callable[[Any, Any], Any],
+        query: Any,
+        args: Any,
+        verdict: Verdict | None,
+    ) -> Any:
+        """Run a statement that locks no more than it must, by the driver's method.
+
+        One that names an index which another process has dropped is refused when it
+        is read, before anything is done; it is written anew.
+        """
+        if verdict is None:
+            return run(query, args)
+        narrowed = self.narrow_locks(query, verdict)
+        try:
+            return run(narrowed, args)
+        except Exception as error:  # Each driver has its own errors.
+            if narrowed is query or error.args[:1] != (_NO_INDEX,):
+                raise
+        self.forget()
+        verdict.locking = None
+        return run(self.narrow_locks(query, verdict), args)
+
+    def forget(self) -> None:
+        """Forget the hints as well, which name the indexes that there were."""
+        self._hints.pop(self._place, None)
+        super().forget()
+
+    def _load_hints(self) -> Mapping[str, str]:
+        driver: Any = self.connection.connection  # Django types it as Any.
+        # Any: MySQL's wrapper has it.
+        is_mariadb: bool = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
+        # A hint that names an index which is hidden from the optimizer is refused.
+        is_hidden = "ignored = 'YES'" if is_mariadb else "is_visible = 'NO'"
+        names: dict[str, list[str]] = {}
+        with driver.open_plain_cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT table_name, index_name"
+                " FROM information_schema.statistics"
+                " WHERE table_schema = DATABASE() AND index_type = 'BTREE'"
+                f" AND index_name <> 'PRIMARY' AND NOT ({is_hidden})"
+                " ORDER BY table_name, index_name"
+            )
+            for table, index in cursor.fetchall():
+                quoted = self.connection.ops.quote_name(index)
+                names.setdefault(table.lower(), []).append(quoted)
+        return {
+            table: f" FORCE INDEX ({', '.join(indexes)})"
+            for table, indexes in names.items()
+        }
 
     def write_source(self, table: str, is_recursive: bool) -> str:
         """Return the name with its database, which no expression has."""
@@ -232,8 +296,7 @@ class GuardedCursor:
         if verdict.may_write:
             backend.send_scope()
         try:
-            narrowed = backend.narrow_locks(query, verdict)
-            result = super().execute(narrowed, args)  # type: ignore[misc]
+            result = backend.run_narrowed(super().execute, query, args, verdict)  # type: ignore[misc]
         except Exception as error:  # Each driver has its own errors.
             backend.translate(error, verdict)
             raise
@@ -250,10 +313,9 @@ class GuardedCursor:
         verdict = backend.admit_many(_as_text(query), rows)
         if verdict is not None and verdict.may_write:
             backend.send_scope()
-        narrowed = query if verdict is None else backend.narrow_locks(query, verdict)
         self._is_admitted = True
         try:
-            return super().executemany(narrowed, rows)  # type: ignore[misc]
+            return backend.run_narrowed(super().executemany, query, rows, verdict)  # type: ignore[misc]
         except Exception as error:  # Each driver has its own errors.
             backend.translate(error, verdict)
             raise
@@ -273,7 +335,7 @@ class GuardedCursor:
         return super().callproc(procname, args)  # type: ignore[misc]
 
 
-def _write_hints(sql: str, verdict: Verdict) -> str:
+def _write_hints(sql: str, verdict: Verdict, hints: Mapping[str, str]) -> str:
     """Return a statement with the hint after each name of a tenant table."""
     (statement,) = verdict.statements
     if statement.words & _HINTS:
@@ -287,7 +349,9 @@ def _write_hints(sql: str, verdict: Verdict) -> str:
         if sql[:start].split() != ["DELETE", "FROM"]:
             return sql
         name = sql[start:end]
-        return f"DELETE {name} FROM {name}{HINT}{sql[end:]}"
+        hint = hints.get(statement.target or "", HINT)
+        sql = _write_behind(sql, statement.source_ends, verdict, hints)
+        return f"DELETE {name} FROM {name}{hint}{sql[end:]}"
     if statement.verb == "SELECT" and not statement.words & _LOCKS:
         return sql
     if statement.verb not in ("SELECT", "UPDATE", "DELETE"):
@@ -295,9 +359,19 @@ def _write_hints(sql: str, verdict: Verdict) -> str:
     ends = list(statement.source_ends)
     if span is not None and statement.target is not None:
         ends.append((statement.target, span[1]))
+    return _write_behind(sql, ends, verdict, hints)
+
+
+def _write_behind(
+    sql: str,
+    ends: Iterable[tuple[str, int]],
+    verdict: Verdict,
+    hints: Mapping[str, str],
+) -> str:
+    # From the end, so that the places before stay where they are.
     for table, end in sorted(ends, key=lambda one: -one[1]):
         if _has_index(verdict, table):
-            sql = sql[:end] + HINT + sql[end:]
+            sql = sql[:end] + hints.get(table, HINT) + sql[end:]
     return sql
 
 
