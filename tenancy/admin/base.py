@@ -10,11 +10,15 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.admin.widgets import AutocompleteMixin, ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import (
+    FieldDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
 from django.db.models import (
     Exists,
     Field,
@@ -189,6 +193,12 @@ class ScopedFields(SecretiveAdmin):
         if db_field.remote_field.model is get_user_model():
             kwargs.setdefault("queryset", pickable_users(request))
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        widget = getattr(field, "widget", None)
+        if isinstance(widget, ForeignKeyRawIdWidget):
+            # It names whatever row is posted, by the model's default manager.
+            widget.label_and_url_for_value = functools.partial(  # type: ignore[method-assign]  # of one widget
+                _name_offered, widget.label_and_url_for_value, field
+            )
         return _keep_in_organization(request, field, db_field)
 
     def formfield_for_manytomany(
@@ -241,6 +251,15 @@ class ScopedAdmin(ScopedFields, RefusingAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Show the app where the scope reaches its rows."""
         return reaches_rows() and super().has_module_permission(request)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Return the filters; of users, those whom the rows of the list name."""
+        return [
+            (one, admin.RelatedOnlyFieldListFilter)
+            if isinstance(one, str) and _leads_to_users(self.model, one)
+            else one
+            for one in super().get_list_filter(request)
+        ]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the class of the list."""
@@ -488,6 +507,12 @@ class SuperuserAdmin(RefusingAdmin):
         """Keep the rows that are about an organization; all, by default."""
         return rows
 
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Show what was done to a row; others are refused before it is looked for."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, *args, **kwargs)
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Show it to superusers."""
         return is_superuser(request)
@@ -540,6 +565,18 @@ def _keep_in_organization(request: HttpRequest, field: Any, db_field: Any) -> An
     return field
 
 
+def _name_offered(
+    name: Callable[[Any], tuple[str, str]], field: Any, value: Any
+) -> tuple[str, str]:
+    """Return what a row is called, and its page; nothing of one that is no choice."""
+    key = field.to_field_name or "pk"
+    try:
+        is_offered = field.queryset.filter(**{key: value}).exists()
+    except (ValueError, ValidationError):
+        is_offered = False
+    return name(value) if is_offered else ("", "")
+
+
 def _add_organization(get_url: Callable[[], str], key: str) -> str:
     return f"{get_url()}?{urlencode({'tenancy_organization': key})}"
 
@@ -550,6 +587,12 @@ def _add_filter(
     name = _require_tenant_field(model).name
     lookup = "pk__exact" if name == model._meta.pk.name else f"{name}__id__exact"
     return {**get_parameters(), lookup: key}
+
+
+def _leads_to_users(model: type[Model], path: str) -> bool:
+    """Return whether a filter offers users, of whom there are others' too."""
+    field: Any = get_fields_from_path(model, path)[-1]  # Any: or a relation to it.
+    return field.is_relation and field.related_model is get_user_model()
 
 
 def _is_archived(request: HttpRequest) -> bool:

@@ -33,11 +33,11 @@ def theirs(globex: Organization) -> Task:
     return make_task(globex, "Turbine 3 stops")
 
 
-def make_task(organization: Organization, title: str) -> Task:
-    """Return a new task in a new project."""
+def make_task(organization: Organization, title: str, **key: int) -> Task:
+    """Return a new task in a new project, both of the key if one is given."""
     with tenancy.scope(organization):
-        project = Project.objects.create(name=f"{organization} project")
-        task: Task = Task.objects.create(project=project, title=title)
+        project = Project.objects.create(name=f"{organization} project", **key)
+        task: Task = Task.objects.create(project=project, title=title, **key)
         return task
 
 

@@ -87,26 +87,6 @@ def test_every_address_is_visited() -> None:
     assert len(list_patterns()) == len(urlpatterns)
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_keys_of_others_are_keys_of_nothing(
-    method: str, as_alice: Client, keys: dict[str, Any]
-) -> None:
-    """Globex's key and a random one: the same answer, and as many queries."""
-    data = {"role": keys["membership"], "member": keys["membership"]}
-    for name, models in WITH_KEYS.items():
-        arguments = list_patterns()[name].pattern.converters
-        theirs = [keys[model] for model in models]
-
-        answers = []
-        for chosen in (theirs, [uuid.uuid4() for _ in theirs]):
-            kwargs = dict(zip(arguments, chosen, strict=True))
-            path = reverse(f"tenancy:{name}", kwargs=kwargs)
-            answers.append(ask(as_alice, method, path, data))
-
-        assert answers[0][0] in (404, 405), name
-        assert answers[0] == answers[1], name
-
-
 def test_key_of_other_member_is_refused_within_own_team(
     as_alice: Client, acme: Organization, keys: dict[str, Any]
 ) -> None:
