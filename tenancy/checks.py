@@ -33,6 +33,8 @@ ENFORCED_VENDORS = frozenset({"postgresql", "mysql", "sqlite"})
 BACKEND = "tenancy.auth.OrganizationBackend"
 MIDDLEWARE = "tenancy.middleware.TenancyMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+PATH_RESOLVER = "tenancy.resolvers.PathResolver"
+LOCALE = "django.middleware.locale.LocaleMiddleware"
 SCOPED_RELATIONS = (
     OrganizationForeignKey,
     TenantForeignKey,
@@ -46,6 +48,7 @@ def register() -> None:
     checks.register(check_models, Tags.models)
     checks.register(check_organization_key, Tags.models)
     checks.register(check_middleware)
+    checks.register(check_languages)
     checks.register(check_backends)
     checks.register(check_vendors)
     checks.register(check_databases, Tags.database)
@@ -273,6 +276,34 @@ def check_middleware(
             id="tenancy.E010",
         )
     ]
+
+
+def check_languages(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that languages are looked for in a path without its organization."""
+    order = list(settings.MIDDLEWARE)
+    if not any(map(_takes_path, conf.resolvers())) or not {MIDDLEWARE, LOCALE} <= set(
+        order
+    ):
+        return []
+    if order.index(MIDDLEWARE) < order.index(LOCALE):
+        return []
+    return [
+        Error(
+            f"'{LOCALE}' stands before '{MIDDLEWARE}' in MIDDLEWARE, and "
+            "TENANCY_RESOLVERS names a PathResolver: no language behind "
+            "an organization in a path is found.",
+            hint=f"Put '{LOCALE}' directly behind '{MIDDLEWARE}'.",
+            id="tenancy.E018",
+        )
+    ]
+
+
+def _takes_path(name: str) -> bool:
+    """Return whether a resolver of this name takes the organization off the path."""
+    kinds = import_string(name).__mro__
+    return PATH_RESOLVER in [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
 
 
 def check_backends(

@@ -16,9 +16,11 @@ from project.tracker.models import Project, Task
 from tenancy.checks import (
     AUTHENTICATION,
     BACKEND,
+    LOCALE,
     MIDDLEWARE,
     check_backends,
     check_databases,
+    check_languages,
     check_middleware,
     check_model,
     check_models,
@@ -513,6 +515,30 @@ def test_middleware_when_before_authentication_is_e010(
         "tenancy.E010",
         "does not stand behind 'django.contrib.auth.middleware",
         "Put it directly behind",
+    )
+
+
+# E018
+
+
+@pytest.mark.parametrize("is_behind", [True, False])
+def test_languages_when_before_the_organization_are_e018(
+    settings: Any, is_behind: bool
+) -> None:
+    """Django reads the language off a path from which the organization was taken."""
+    order = [MIDDLEWARE, LOCALE] if is_behind else [LOCALE, MIDDLEWARE]
+    settings.MIDDLEWARE = [AUTHENTICATION, *order]
+
+    assert check_languages() == []
+    settings.TENANCY_RESOLVERS = ["tenancy.resolvers.PathResolver"]
+    if is_behind:
+        assert check_languages() == []
+        return
+    assert_error(
+        check_languages(),
+        "tenancy.E018",
+        "stands before 'tenancy.middleware.TenancyMiddleware'",
+        "Put 'django.middleware.locale.LocaleMiddleware' directly behind",
     )
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf.urls.i18n import i18n_patterns
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_script_prefix, path, reverse
+from django.utils.translation import get_language
 from pytest_django import Settings
 
 import tenancy
@@ -64,11 +67,18 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(reverse("show") for _ in range(2))
 
 
-urlpatterns = [
+def show_language(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return redirect("language")
+    return JsonResponse({"language": get_language(), "path": reverse("language")})
+
+
+urlpatterns: list[Any] = [
     path("show/", show, name="show"),
     path("show-async/", show_async),
     path("switch/", switch),
     path("stream/", stream),
+    *i18n_patterns(path("language/", show_language, name="language")),
 ]
 
 
@@ -288,6 +298,36 @@ def test_path_is_kept_in_each_step_of_a_stream(alice: User, acme: Organization) 
 
     assert seen == [(b"/o/acme/show/", "/")] * 2
     assert response.headers["Cache-Control"] == "private"
+
+
+def test_language_in_the_path_stands_behind_the_organization(
+    alice: User, acme: Organization, globex: Organization, settings: Settings
+) -> None:
+    """What i18n_patterns adds is routed, reversed and added behind /o/acme."""
+    settings.TENANCY_RESOLVERS = RESOLVERS[1:2]
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.middleware.locale.LocaleMiddleware",
+    ]
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(alice)
+
+    pages = [client.get(f"/o/acme/{one}/language/").json() for one in ("en", "de")]
+    led = [
+        client.get("/o/acme/language/"),
+        client.get("/o/acme/de/language"),
+        client.post("/o/acme/de/language/"),
+    ]
+    refused = [client.get(f"/o/{one}/de/language/") for one in ("globex", "nobody")]
+
+    assert pages == [
+        {"language": one, "path": f"/o/acme/{one}/language/"} for one in ("en", "de")
+    ]
+    assert {one.headers["Location"] for one in led} == {"/o/acme/de/language/"}
+    assert {one.status_code for one in refused} == {404}
+    assert refused[0].content == refused[1].content
+    assert get_script_prefix() == "/"
 
 
 @pytest.mark.parametrize(
