@@ -84,6 +84,9 @@ LANES = (
         servers={"sqlite": "", "postgresql": "postgresql-18", "mysql": "mysql"},
     ),
 )
+AXE = "axe-core@~4.14.0"
+"""The package of npm that finds what keeps people from using a page."""
+
 SPEEDS = ("mariadb", "mysql", "postgresql", "sqlite")
 """The databases, the slowest of which comes first."""
 
@@ -192,13 +195,16 @@ def make_lane_environment(lane: Lane) -> Path:
 
 
 def prepare_lane(lane: Lane) -> Path:
-    """Return the programs of a lane, with Django's tests of sessions beside them.
+    """Return the programs of a lane, with what tests need that no package index has.
 
-    Where these cannot be had, the tests that need them say so.
+    That is Django's tests of sessions, and axe-core. Where these cannot be had, the
+    tests that need them say so.
     """
     programs = make_lane_environment(lane)
     with contextlib.suppress(Unavailable):
         fetch_django_tests(programs)
+    with contextlib.suppress(Unavailable):
+        fetch_axe()
     return programs
 
 
@@ -240,6 +246,39 @@ def fetch_django_tests(programs: Path) -> None:
         (tests,) = place.glob("*/tests")
         # At once, so that a run that is stopped leaves no part of it.
         tests.rename(folder)
+
+
+def find_axe() -> Path:
+    """Return where axe-core is, or would be."""
+    return ENVIRONMENTS / AXE.replace("@~", "-") / "axe.min.js"
+
+
+def fetch_axe() -> None:
+    """Unpack axe-core, which npm has, where there is a browser to run it.
+
+    Raises:
+        Unavailable: there is no npm, or it does not give it.
+    """
+    file = find_axe()
+    if file.exists() or not shutil.which("chromedriver"):
+        return
+    if not shutil.which("npm"):
+        raise Unavailable("axe-core is a package of npm, and npm is missing.")
+    with (
+        (ENVIRONMENTS / "axe-core.lock").open("w") as lock,
+        tempfile.TemporaryDirectory(dir=ENVIRONMENTS) as name,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():
+            return
+        say(f"Fetching {AXE} ...")
+        servers.run(["npm", "pack", "--silent", f"--pack-destination={name}", AXE])
+        (package,) = Path(name).glob("*.tgz")
+        with tarfile.open(package) as archive:
+            archive.extract("package/axe.min.js", name, filter="data")
+        file.parent.mkdir(exist_ok=True)
+        # At once, so that a run that is stopped leaves no part of it.
+        Path(name, "package", "axe.min.js").rename(file)
 
 
 def install_mysql_client() -> None:
