@@ -63,6 +63,7 @@ ROWS: dict[str, type[Model]] = {
     "invitations": Invitation,
     "labels": Label,
     "members": Membership,
+    "organizations": Organization,
     "projects": Project,
     "tasks": Task,
     "teams": Team,
