@@ -29,8 +29,9 @@ PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)")
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="\w+"')
 SECRET = re.compile(r"(?<=/invitations/)[\w-]{43}(?=/)")
 """What is made anew each time."""
-NUMBER = re.compile(r"(?<=/)\d{1,6}(?=/)")
-"""The key of a row of one's own, which no sequence gives twice; theirs are longer."""
+NUMBER = re.compile(r"(?<=/)\d+(?=/)")
+"""The key of a new row of one's own, which no sequence gives twice. Where it is theirs,
+it has been hidden before."""
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ANSWERS = (200, 301, 302)
 """The statuses by which somebody is let in."""

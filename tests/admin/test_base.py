@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.contrib.auth.models import Permission
 from django.db.models.signals import pre_delete
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Task
@@ -23,7 +25,9 @@ from tenancy.models import (
     SystemEvent,
     User,
 )
+from tenancy.testing import UserFactory
 from tests.admin.conftest import sign_in
+from tests.apps.notebook.models import Note
 
 pytestmark = pytest.mark.django_db
 
@@ -190,6 +194,37 @@ def test_crafted_user_is_invalid(
 
     assert response.status_code == 200
     assert "user" in response.context["adminform"].form.errors
+
+
+def test_raw_key_of_user_names_fellow_members_only(
+    staff: Client, alice: User, bob: User, globex: Organization, settings: Settings
+) -> None:
+    """What is posted as a key is not answered with a stranger's address."""
+    settings.ROOT_URLCONF = "tests.admin.site_urls"
+    keys = (alice.pk, bob.pk, uuid.uuid4(), "no key")
+
+    pages = [
+        text(staff.post("/admin/notebook/note/add/", {"author": key})) for key in keys
+    ]
+
+    assert ["<strong><a" in page for page in pages] == [True, False, False, False]
+    assert not any(bob.email in page for page in pages)
+
+
+def test_filter_by_user_offers_those_of_own_rows(
+    staff: Client, alice: User, acme: Organization, theirs: Task, settings: Settings
+) -> None:
+    """A filter offers no user of another organization."""
+    settings.ROOT_URLCONF = "tests.admin.site_urls"
+    carol = UserFactory(email="carol@acme.example")
+    with tenancy.scope(acme):
+        for user in (alice, carol):
+            Note.objects.create(code=user.email, author=user)
+
+    page = text(staff.get("/admin/notebook/note/"))
+
+    assert f"author__id__exact={carol.pk}" in page
+    assert "bob@" not in page
 
 
 def test_staff_cannot_change_users(staff: Client, alice: User) -> None:
