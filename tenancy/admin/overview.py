@@ -18,6 +18,7 @@ from django.db.models import (
     F,
     IntegerField,
     Model,
+    Q,
     QuerySet,
     Subquery,
     Value,
@@ -157,16 +158,16 @@ class Reader:
         """Return the rows behind the numbers that matter most, by name."""
         rows: dict[str, Rows] = {}
         if self._may_view(Membership):
-            rows["members"] = self._rows(Membership).filter(ended_at=None)
-            # Sessions are no organization's: the membership says whose they are.
-            rows["sessions"] = (
-                Session.objects.live()
-                .using(self.using)
-                .filter(
-                    membership__organization=self.organization.pk,
-                    membership__ended_at=None,
-                )
+            members = self._rows(Membership).filter(ended_at=None)
+            rows["members"] = members
+            # Sessions are no organization's. Who is in one only has chosen none.
+            chosen = Q(
+                membership__organization=self.organization.pk,
+                membership__ended_at=None,
             )
+            unchosen = Q(membership=None, user__in=members.values("user"))
+            sessions = Session.objects.live().using(self.using)
+            rows["sessions"] = sessions.filter(chosen | unchosen)
             if self._may_view(Invitation):
                 rows["pending"] = self._rows(Invitation).filter(
                     status=Invitation.Status.PENDING, expires_at__gt=timezone.now()

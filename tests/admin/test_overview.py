@@ -378,6 +378,21 @@ def test_sessions_of_former_members_are_not_counted(
     assert numbers(see(staff, acme).figures)["Active sessions"] == 0
 
 
+def test_sessions_of_members_count_unless_they_are_elsewhere(
+    staff: Client, acme: Organization, globex: Organization
+) -> None:
+    """Whoever has chosen no organization is here, and who chose globex is there."""
+    with tenancy.scope(acme):
+        member = MembershipFactory()
+    with tenancy.scope(globex):
+        elsewhere = MembershipFactory(user=member.user)
+    SessionFactory(user=member.user, membership=None)
+    with tenancy.scope(globex):
+        SessionFactory(user=member.user, membership=elsewhere)
+
+    assert numbers(see(staff, acme).figures)["Active sessions"] == 1
+
+
 def test_overview_on_a_plain_site(
     staff: Client, acme: Organization, settings: Settings
 ) -> None:
