@@ -19,7 +19,7 @@ from tests.isolation.shapes import GLOBAL_SHAPES, TENANT_SHAPES, Shape, Source, 
 KEYWORDS = (
     *("ON", "INNER", "LEFT", "WHERE", "ORDER", "GROUP", "LIMIT", "UNION", "FOR"),
     # Of a hint.
-    "IGNORE",
+    "FORCE",
 )
 NO_KEYWORD = "".join(rf"(?!{word}\b)" for word in KEYWORDS)
 SOURCE = re.compile(
