@@ -35,6 +35,7 @@ from tenancy.models.immutable_model import ImmutableModel
 from tenancy.policies import SameOrganization, SameValue
 from tenancy.predicates import protected_tables, tenant_field
 from tenancy.texts import ExactEmailField
+from tests.deferral import check_deferred
 
 Key = Any  # A primary key of whatever type the model has.
 
@@ -524,7 +525,7 @@ class Sweep:
 def _check_deferred() -> None:
     """Have the keys looked at that wait for the end of the transaction."""
     if connection.features.can_defer_constraint_checks:
-        connection.check_constraints()
+        check_deferred()
 
 
 def _execute(sql: str, params: Any = None) -> list[Any]:

@@ -23,6 +23,7 @@ from project.tracker.models import Comment, Project, Task
 from tenancy.exceptions import TenancyError
 from tenancy.models import Membership, Organization, Role
 from tests.apps.notebook.models import Cover, Folder, Note, Placing, Remark
+from tests.deferral import check_deferred
 from tests.isolation.conftest import Rows, content_type_of
 
 Probe = Callable[[Any], Any]
@@ -150,7 +151,7 @@ def run_probe(probe: Probe, key: Any) -> tuple[Any, ...]:
         try:
             with transaction.atomic():
                 value = probe(key)
-                connection.check_constraints()
+                check_deferred()
             outcome: tuple[Any, ...] = ("value", repr(value))
         except Exception as error:
             outcome = (type(error), str(error))

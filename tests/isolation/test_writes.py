@@ -46,6 +46,7 @@ from tests.apps.notebook.models import (
     Placing,
     Remark,
 )
+from tests.deferral import check_deferred
 from tests.isolation.conftest import Rows, bare, content_type_of
 
 Act = Callable[[Rows, Rows], Any]
@@ -57,7 +58,7 @@ def attempt(act: Callable[[], Any]) -> None:
     """Run a write that must be refused, and look at deferred keys at once."""
     with pytest.raises(REFUSED), transaction.atomic():
         act()
-        connection.check_constraints()
+        check_deferred()
 
 
 # 12. Another organization, its keys, its rows
@@ -819,7 +820,7 @@ def test_delete_of_global_row_when_theirs_refer_to_it_is_refused(
 
     with pytest.raises((ProtectedError, *REFUSED)), transaction.atomic():
         theirs.category.delete()
-        connection.check_constraints()
+        check_deferred()
 
 
 def test_delete_of_user_when_theirs_refer_to_it_is_refused(
@@ -852,7 +853,7 @@ def test_collector_when_given_their_rows_deletes_none(
         with transaction.atomic():
             collector.collect([theirs.note])
             collector.delete()
-            connection.check_constraints()
+            check_deferred()
     except (*REFUSED, RawSQLRefused):
         pass
 

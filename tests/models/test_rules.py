@@ -16,6 +16,7 @@ from django.utils import timezone
 import tenancy
 from tenancy import testing
 from tenancy.models import Membership, Organization, OrganizationSlug, Role, User
+from tests.deferral import check_deferred
 
 pytestmark = pytest.mark.django_db
 
@@ -86,7 +87,7 @@ def run(sql: str, parameters: list[Any]) -> None:
     ):
         cursor.execute(sql, parameters)
         if connection.features.can_defer_constraint_checks:
-            connection.check_constraints()
+            check_deferred()
 
 
 @pytest.fixture

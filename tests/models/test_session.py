@@ -20,6 +20,7 @@ from tenancy.models import Membership, Organization, Session, User
 from tenancy.policies import SameUser, find_faults
 from tenancy.sessions import SessionStore
 from tenancy.tokens import digest_token, make_token
+from tests.deferral import check_deferred
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +48,7 @@ def execute(sql: str, *params: Any) -> None:
     ]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, values)
-        connection.check_constraints()
+        check_deferred()
 
 
 def test_device_list_holds_own_live_sessions(alice: User, bob: User) -> None:
