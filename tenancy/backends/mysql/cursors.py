@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
@@ -15,10 +15,12 @@ from tenancy.exceptions import UnsupportedDatabase
 REFUSAL = "tenancy: "
 
 # Without it the server finds a row by an index that holds its organization as well:
-# there is the unique one to which composite keys refer. Where the other indexes are
-# known, they are forced upon it, which leaves the primary key aside as well, and it
-# does not read the whole table.
+# there is the unique one to which composite keys refer. Where the indexes are known,
+# those that hold the organization are forced upon it, which leaves the primary key
+# aside as well, and it does not read the whole table.
 HINT = " IGNORE INDEX (PRIMARY)"
+
+Indexes = Mapping[str, Sequence[str]]  # The columns of each index, by its name.
 
 _LOCKS = frozenset({"UPDATE", "SHARE"})
 _HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
@@ -42,7 +44,7 @@ class MySQLBackend(Backend):
     dialect = MySQLDialect()
     sees_outer_expressions = False
 
-    _hints: ClassVar[dict[tuple[str, str], Mapping[str, str]]] = {}
+    _indexes: ClassVar[dict[tuple[str, str], Mapping[str, Indexes]]] = {}
 
     def attach(self) -> None:
         """Make the driver's connection open guarded cursors.
@@ -129,15 +131,15 @@ class MySQLBackend(Backend):
         if scope is None or scope.organization_id is None:
             return sql
         if verdict.locking is None:
-            verdict.locking = _write_hints(sql, verdict, self.find_hints())
+            verdict.locking = _write_hints(sql, verdict, self.find_indexes())
         return verdict.locking
 
-    def find_hints(self) -> Mapping[str, str]:
-        """Return what is written behind the name of each table, by its name."""
-        hints = self._hints.get(self._place)
-        if hints is None:
-            hints = self._hints[self._place] = self._load_hints()
-        return hints
+    def find_indexes(self) -> Mapping[str, Indexes]:
+        """Return the indexes of each table, by its name in lower case."""
+        indexes = self._indexes.get(self._place)
+        if indexes is None:
+            indexes = self._indexes[self._place] = self._load_indexes()
+        return indexes
 
     def run_narrowed(
         self,
@@ -164,32 +166,31 @@ class MySQLBackend(Backend):
         return run(self.narrow_locks(query, verdict), args)
 
     def forget(self) -> None:
-        """Forget the hints as well, which name the indexes that there were."""
-        self._hints.pop(self._place, None)
+        """Forget the indexes as well, which hints name."""
+        self._indexes.pop(self._place, None)
         super().forget()
 
-    def _load_hints(self) -> Mapping[str, str]:
+    def _load_indexes(self) -> Mapping[str, Indexes]:
         driver: Any = self.connection.connection  # Django types it as Any.
         # Any: MySQL's wrapper has it.
         is_mariadb: bool = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
         # A hint that names an index which is hidden from the optimizer is refused.
         is_hidden = "ignored = 'YES'" if is_mariadb else "is_visible = 'NO'"
-        names: dict[str, list[str]] = {}
+        found: dict[str, dict[str, list[str]]] = {}
         with driver.open_plain_cursor() as cursor:
             cursor.execute(
-                "SELECT DISTINCT table_name, index_name"
+                # An expression in an index of MySQL's is no column.
+                "SELECT table_name, index_name, COALESCE(column_name, '')"
                 " FROM information_schema.statistics"
                 " WHERE table_schema = DATABASE() AND index_type = 'BTREE'"
                 f" AND index_name <> 'PRIMARY' AND NOT ({is_hidden})"
-                " ORDER BY table_name, index_name"
+                " ORDER BY table_name, index_name, seq_in_index"
             )
-            for table, index in cursor.fetchall():
+            for table, index, column in cursor.fetchall():
                 quoted = self.connection.ops.quote_name(index)
-                names.setdefault(table.lower(), []).append(quoted)
-        return {
-            table: f" FORCE INDEX ({', '.join(indexes)})"
-            for table, indexes in names.items()
-        }
+                columns = found.setdefault(table.lower(), {}).setdefault(quoted, [])
+                columns.append(column.lower())
+        return found
 
     def write_source(self, table: str, is_recursive: bool) -> str:
         """Return the name with its database, which no expression has."""
@@ -335,7 +336,7 @@ class GuardedCursor:
         return super().callproc(procname, args)  # type: ignore[misc]
 
 
-def _write_hints(sql: str, verdict: Verdict, hints: Mapping[str, str]) -> str:
+def _write_hints(sql: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> str:
     """Return a statement with the hint after each name of a tenant table."""
     (statement,) = verdict.statements
     if statement.words & _HINTS:
@@ -349,8 +350,8 @@ def _write_hints(sql: str, verdict: Verdict, hints: Mapping[str, str]) -> str:
         if sql[:start].split() != ["DELETE", "FROM"]:
             return sql
         name = sql[start:end]
-        hint = hints.get(statement.target or "", HINT)
-        sql = _write_behind(sql, statement.source_ends, verdict, hints)
+        hint = _make_hint(statement.target or "", verdict, indexes)
+        sql = _write_behind(sql, statement.source_ends, verdict, indexes)
         return f"DELETE {name} FROM {name}{hint}{sql[end:]}"
     if statement.verb == "SELECT" and not statement.words & _LOCKS:
         return sql
@@ -359,20 +360,41 @@ def _write_hints(sql: str, verdict: Verdict, hints: Mapping[str, str]) -> str:
     ends = list(statement.source_ends)
     if span is not None and statement.target is not None:
         ends.append((statement.target, span[1]))
-    return _write_behind(sql, ends, verdict, hints)
+    return _write_behind(sql, ends, verdict, indexes)
 
 
 def _write_behind(
     sql: str,
     ends: Iterable[tuple[str, int]],
     verdict: Verdict,
-    hints: Mapping[str, str],
+    indexes: Mapping[str, Indexes],
 ) -> str:
     # From the end, so that the places before stay where they are.
     for table, end in sorted(ends, key=lambda one: -one[1]):
         if _has_index(verdict, table):
-            sql = sql[:end] + hints.get(table, HINT) + sql[end:]
+            sql = sql[:end] + _make_hint(table, verdict, indexes) + sql[end:]
     return sql
+
+
+def _make_hint(table: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> str:
+    """Return the hint that has a table answered by an index of the organization's rows.
+
+    Another index leads to rows of others on the way. So does one in the order of the
+    key, where the first rows are asked for: it is left out where the organization's
+    own finds a key, which InnoDB adds to each index.
+    """
+    columns = verdict.protected[table]
+    holding = {
+        name: tuple(held)
+        for name, held in indexes.get(table, {}).items()
+        if columns.organization in held
+    }
+    own = {(columns.organization,), (columns.organization, columns.key)}
+    if not own.isdisjoint(holding.values()):
+        holding = {
+            name: held for name, held in holding.items() if held[0] != columns.key
+        }
+    return f" FORCE INDEX ({', '.join(holding)})" if holding else HINT
 
 
 def _has_index(verdict: Verdict, table: str | None) -> bool:
