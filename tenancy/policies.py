@@ -693,6 +693,7 @@ class OwnRowsPolicy(Policy):
                 target._meta.db_table, [column_of(target._meta.pk)]
             ),
             user=user,
+            key=target._meta.pk,
         )
 
     def _create(
@@ -814,18 +815,6 @@ def _find_global_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:
         if table not in protected
         and router.allow_migrate_model(connection.alias, model)
         and model._meta.can_migrate(connection)
-    ]
-
-
-def find_organization_policies(
-    connection: BaseDatabaseWrapper,
-) -> list[tuple[str, Rows]]:
-    """Return the policies of a database's protected tables: names and rows."""
-    return [
-        (constraint.name, _rows_of(model, constraint.field))
-        for model in find_protected_models(connection)
-        for constraint in model._meta.constraints
-        if isinstance(constraint, OrganizationPolicy)
     ]
 
 

@@ -647,7 +647,10 @@ def bench(arguments: list[str]) -> int:
         url = urls["TENANCY_TEST_POSTGRESQL_URL"]
         environment = {**os.environ, **urls, "TENANCY_TEST_DATABASE_URL": url}
         environment["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-        command = [str(programs / "python"), "-m", "tests.benchmarks", *arguments]
+        module = "tests.benchmarks"
+        if arguments[:1] == ["policies"]:
+            module, arguments = "tests.benchmarks.policies", arguments[1:]
+        command = [str(programs / "python"), "-m", module, *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=environment, check=False
         ).returncode

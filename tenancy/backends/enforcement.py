@@ -121,11 +121,13 @@ class OwnRows:
             organization.
         organization (TableColumns): the organization's table and key.
         user (Field): the field of the user's key, for its type.
+        key (Field): the field of the organization's key, for its type.
     """
 
     membership: TableColumns
     organization: TableColumns
     user: Field[Any, Any]
+    key: Field[Any, Any]
 
 
 _BY_VENDOR = {
@@ -426,46 +428,6 @@ class Enforcement:
             others (Collection[str]): tables of global models that refer to one.
         """
         raise NotImplementedError
-
-    # What lets tenancy.unscoped() pass by the policies, where these ask for the role.
-
-    def write_unscoped_role(self, role: str, *, member: str | None = None) -> list[str]:
-        """Return what an administrator runs, for a role that passes by the policies.
-
-        Args:
-            member (str | None): the role that may enter it; None for the connection's.
-        Raises:
-            UnsupportedDatabase: the database has no such roles.
-        """
-        raise UnsupportedDatabase(
-            f"The database '{self.connection.alias}' is of the vendor "
-            f"'{self.connection.vendor}', which has no policies for roles. Use "
-            "PostgreSQL 16 or later, or leave TENANCY_UNSCOPED_ROLE out."
-        )
-
-    def write_unscoped_rights(
-        self, role: str, *, owner: str | None = None
-    ) -> list[str]:
-        """Return what lets the role reach the tables, those that are made later too.
-
-        Args:
-            owner (str | None): who makes them; None for the connection's role.
-        """
-        return []
-
-    def write_policies(
-        self, policies: Iterable[tuple[str, Rows]], role: str | None
-    ) -> list[str]:
-        """Return what puts the form of a role, or of none, in place of any other.
-
-        Args:
-            policies (Iterable[tuple[str, Rows]]): names, and what they protect.
-        """
-        return []
-
-    def find_unscoped_role(self, role: str) -> str:
-        """Return why the connection cannot enter the role, or nothing."""
-        return ""
 
     # What is the same everywhere.
 
