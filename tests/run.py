@@ -27,6 +27,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -667,9 +668,12 @@ def demo(arguments: list[str]) -> int:
     os.environ.setdefault("DEBUG", "true")
     manage = [str(programs / "python"), "manage.py"]
     port = os.environ.get("PORT") or "8000"
+    # Data that end today, so that sessions, periods and invitations are current.
+    today = datetime.now(UTC).date()
+    seed = "seed_demo --organizations 2 --tasks 500 --seed 1 --if-empty"
     for command in (
         ["migrate", "--verbosity=0"],
-        shlex.split("seed_demo --organizations 2 --tasks 500 --seed 1 --if-empty"),
+        [*shlex.split(seed), f"--today={today}"],
     ):
         if code := subprocess.run(
             [*manage, *command], cwd=ROOT, check=False
