@@ -15,3 +15,5 @@ class DemoAdminConfig(AdminConfig):
         from tenancy.forms import AdminSignInForm
 
         admin.site.login_form = AdminSignInForm
+        admin.site.site_header = "Tracker administration"
+        admin.site.site_title = "Tracker administration"

@@ -664,8 +664,6 @@ def demo(arguments: list[str]) -> int:
         extras.add("mysql")
         install_mysql_client()
     programs = make_environment("demo", python=sys.executable, extras=extras)
-    # Django's own server serves static files in this mode only.
-    os.environ.setdefault("DEBUG", "true")
     manage = [str(programs / "python"), "manage.py"]
     port = os.environ.get("PORT") or "8000"
     # Data that end today, so that sessions, periods and invitations are current.

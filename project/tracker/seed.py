@@ -182,7 +182,7 @@ def _make_organizations(
             name=name,
             slug=slugify(name),
             billing_customer_id=f"cus_{source.getrandbits(56):014x}",
-            created_at=now - history.AGE + timedelta(days=number % 60),
+            created_at=now - history.AGE + timedelta(days=number % 60, hours=9),
             updated_at=now,
         )
         for number, name in enumerate(names[:count])
