@@ -34,6 +34,7 @@ from tenancy.querysets import TenantQuerySet
 ENFORCED_VENDORS = frozenset({"postgresql", "mysql", "sqlite"})
 BACKEND = "tenancy.auth.OrganizationBackend"
 MIDDLEWARE = "tenancy.middleware.TenancyMiddleware"
+ADMIN_SITE = "tenancy.sites.TenantAdminSite"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 PATH_RESOLVER = "tenancy.resolvers.PathResolver"
 LOCALE = "django.middleware.locale.LocaleMiddleware"
@@ -50,6 +51,7 @@ def register() -> None:
     checks.register(check_models, Tags.models)
     checks.register(check_organization_key, Tags.models)
     checks.register(check_middleware)
+    checks.register(check_admin)
     checks.register(check_languages)
     checks.register(check_backends)
     checks.register(check_domains)
@@ -281,6 +283,38 @@ def check_middleware(
     ]
 
 
+def check_admin(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that the admin's pages are in an organization's scope."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    messages: list[CheckMessage] = []
+    if not any(_is_kind_of(name, MIDDLEWARE) for name in settings.MIDDLEWARE):
+        messages.append(
+            Warning(
+                f"The admin is installed, and MIDDLEWARE does not list '{MIDDLEWARE}'. "
+                "Its pages of tenant models are in no scope, and answer with status "
+                "403.",
+                hint=f"Put '{MIDDLEWARE}' directly behind '{AUTHENTICATION}'.",
+                id="tenancy.W003",
+            )
+        )
+    site = apps.get_app_config("admin").default_site  # type: ignore[attr-defined]  # AdminConfig's
+    if not _is_kind_of(site, ADMIN_SITE):
+        messages.append(
+            Warning(
+                f"The admin's site is a {site!r}, which knows no organizations: "
+                "superusers who are members of none are answered with status 403.",
+                hint="Put 'tenancy.apps.TenantAdminConfig' in the place of "
+                "'django.contrib.admin' in INSTALLED_APPS, or derive your site from "
+                f"'{ADMIN_SITE}'.",
+                id="tenancy.W004",
+            )
+        )
+    return messages
+
+
 def check_languages(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -305,8 +339,14 @@ def check_languages(
 
 def _takes_path(name: str) -> bool:
     """Return whether a resolver of this name takes the organization off the path."""
-    kinds = import_string(name).__mro__
-    return PATH_RESOLVER in [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
+    return _is_kind_of(name, PATH_RESOLVER)
+
+
+def _is_kind_of(name: str, base: str) -> bool:
+    """Return whether a name is a class, or is of a class that derives from it."""
+    # A middleware may be a function.
+    kinds = getattr(import_string(name), "__mro__", ())
+    return base in [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
 
 
 def check_backends(

@@ -231,6 +231,12 @@ class _ScopedJoins:
         if related is None:
             return
         own, remote = self._own_names
+        scope = current_scope()
+        if getattr(row, own) is None and (
+            scope is None or scope.organization_id is None
+        ):
+            # The organization's own field says what is missing.
+            return
         if getattr(related, remote) != getattr(row, own) and related.pk is not None:
             # The class is a Field where this runs.
             raise unknown_relation(type(row), self)  # type: ignore[arg-type]

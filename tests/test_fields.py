@@ -73,6 +73,20 @@ def test_organization_when_missing_and_unscoped_raises(acme: Organization) -> No
         Project(name="x").save()
 
 
+def test_organization_when_missing_beside_a_relation_raises(
+    acme: Organization,
+) -> None:
+    """What is missing is named, though a row that is referred to has one."""
+    with tenancy.scope(acme):
+        project = Project.objects.create(name="Atlas")
+
+    with (
+        tenancy.unscoped("test"),
+        pytest.raises(ScopeRequired, match="A Task was saved with no organization"),
+    ):
+        Task.objects.create(project=project, title="Survey")
+
+
 def test_organization_when_an_expression_raises(
     acme: Organization, project: Project
 ) -> None:
