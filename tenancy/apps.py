@@ -29,4 +29,5 @@ class TenancyConfig(AppConfig):
 
         connections.install()
         querysets.restrict_trimmed_queries()
+        querysets.restrict_batches()
         checks.register()
