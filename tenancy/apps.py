@@ -32,6 +32,7 @@ class TenancyConfig(AppConfig):
 
         connections.install()
         querysets.restrict_trimmed_queries()
+        querysets.restrict_batches()
         checks.register()
 
 

@@ -223,9 +223,26 @@ class Reader:
                 statement.tables.add(table)
             if self._text(index + 1) == "(":
                 statement.functions.add(name)
+            if self._is_equated(index):
+                statement.equated.add(name)
+            if self._word(index + 1) in ("ASC", "DESC"):
+                statement.ordered.add((name, self._word(index + 1)))
         # A name in single quotes is none of the identifiers.
         statement.tables.update(found.table for found in statement.occurrences)
         return statement
+
+    def _is_equated(self, index: int) -> bool:
+        """Return whether a name is compared so that an index finds it by its value."""
+        start = index
+        while self._text(start - 1) == ".":
+            start -= 2
+        if self._text(start - 1) == "=" or self._text(index + 1) == "=":
+            return True
+        if self._word(index + 1) == "IS":
+            return self._word(index + 2) == "NULL"
+        while self._text(start - 1) == "(":
+            start -= 1
+        return self._word(index + 1) == "IN" and self._word(start - 1) != "NOT"
 
     # The beginning
 
