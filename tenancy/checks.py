@@ -82,7 +82,8 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
 
 def _check_relations(model: type[Model]) -> Iterator[CheckMessage]:
     """Find plain relations with a protected model at either end."""
-    if model._meta.proxy:
+    # Of a table that Django makes, the field that it is made for is told of.
+    if model._meta.proxy or model._meta.auto_created:
         return
     fields: Iterable[Any] = [
         *model._meta.local_fields,

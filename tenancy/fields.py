@@ -59,10 +59,23 @@ from tenancy.predicates import TENANT_KEY, InScope, tenant_field
 from tenancy.querysets import TenantQuerySet, require_own_rows, unknown_relation
 
 if TYPE_CHECKING:
-    _ManyToManyField = ManyToManyField[Any, Any]
-else:
-    # Unlike ForeignKey it takes no type arguments at run time.
+    from typing_extensions import TypeVar
+
+    # What an attribute takes and gives: django-stubs finds it by the related model.
+    _ST = TypeVar("_ST", default=Any)
+    _GT = TypeVar("_GT", default=Any)
+    _To = TypeVar("_To", bound=Model, default=Any)
+    _Through = TypeVar("_Through", bound=Model, default=Any)
     _ManyToManyField = ManyToManyField
+else:
+    _ST = _GT = _To = _Through = Any
+
+    class _ManyToManyField(ManyToManyField):
+        """A field that takes type arguments at run time, as ForeignKey does."""
+
+        def __class_getitem__(cls, arguments: Any) -> Any:
+            return cls
+
 
 BASE_MANAGER = "_tenant_rows"
 """The name of the base manager of a tenant model whose default manager narrows."""
@@ -267,7 +280,7 @@ class TenantOneToOneRel(_ScopedReverseJoins, OneToOneRel):
     """The reverse side of a TenantOneToOneField."""
 
 
-class OrganizationForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
     """The field ``organization`` of a tenant model.
 
     It is filled from the scope, is never edited, and brings the model's policy.
@@ -411,7 +424,7 @@ class TenantReverseDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-
         return TenantRelatedManager
 
 
-class TenantForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+class TenantForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
     """A foreign key of which one end, or both, is a protected model.
 
     Takes the arguments of ForeignKey. Where both ends are protected, the model gets a
@@ -433,7 +446,7 @@ class TenantForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
         _tie_when_known(self, cls)
 
 
-class TenantOneToOneField(_ScopedJoins, OneToOneField[Any, Any]):
+class TenantOneToOneField(_ScopedJoins, OneToOneField[_ST, _GT]):
     """A one-to-one relation of which one end, or both, is a protected model.
 
     See TenantForeignKey.
@@ -511,7 +524,7 @@ class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg
         return TenantManyRelatedManager
 
 
-class TenantManyToManyField(_ManyToManyField):
+class TenantManyToManyField(_ManyToManyField[_To, _Through]):
     """A many-to-many relation of a tenant model.
 
     Takes the arguments of ManyToManyField. The table between the two is itself a

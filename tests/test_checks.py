@@ -133,6 +133,26 @@ def test_relation_when_plain_from_global_is_e001() -> None:
 
 
 @isolate_apps("tests.apps.notebook")
+def test_relation_when_plain_to_many_is_told_of_once() -> None:
+    """The table that Django makes for a field has no relation that could be mended."""
+
+    class Tagged(TenantModel):
+        tags = models.ManyToManyField(ContentType)
+
+        class Meta:
+            app_label = LABEL
+
+    found = [*check(Tagged), *check(Tagged.tags.through)]
+
+    assert_error(
+        found,
+        "tenancy.E001",
+        "'notebook.Tagged.tags' is a plain ManyToManyField",
+        "Make it a tenancy.fields.TenantManyToManyField",
+    )
+
+
+@isolate_apps("tests.apps.notebook")
 def test_relation_when_generic_key_is_plain_is_e001() -> None:
     """A plain generic key of a tenant model takes any organization's rows."""
 
