@@ -50,9 +50,11 @@ def _guarded_tables() -> Mapping[str, Columns]:
         for table, model in tables.items():
             field = tenant_field(model)
             assert field is not None
-            key: str | None = model._meta.pk.column
-            found[bare_name(table)] = Columns(
-                _column(field).lower(), key.lower() if key else None
+            keys = tuple(_column(one).lower() for one in model._meta.pk_fields)
+            found[bare_name(table)] = (
+                Columns(_column(field).lower(), *keys)
+                if len(keys) == 1
+                else Columns(_column(field).lower(), None, keys)
             )
         _guarded = (tables, found)
     return _guarded[1]

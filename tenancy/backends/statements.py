@@ -27,10 +27,12 @@ class Columns:
     Args:
         organization (str): holds a row's organization, in lower case.
         key (str | None): the primary key, in lower case; None of several columns.
+        keys (tuple[str, ...]): these, where there are several.
     """
 
     organization: str
     key: str | None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
