@@ -360,7 +360,9 @@ class Reader:
         if self._word(index) != "WHERE":
             return False
         if key is None:
-            return self._is_by_keys(index + 1, target, is_plain=is_plain)
+            return self._is_by_keys(index + 1, target, is_plain=is_plain) or (
+                is_plain and self._is_by_each_key(index + 1, target)
+            )
         end = self._end_of_path(index + 1)
         if not end or self.tokens[end - 1].name != key:
             return False
@@ -414,6 +416,37 @@ class Reader:
                 return False
             start = end + 1 + (self._text(end + 1) == ",")
         return start == close
+
+    def _is_by_each_key(self, index: int, target: str) -> bool:
+        """Return whether "((key = value AND key = value) OR ...)" ends the text.
+
+        A part of a key would tell of any row that has it.
+        """
+        close = self._close_of(index)
+        if self._text(index) != "(" or close != len(self.tokens) - 1:
+            return False
+        if self._text(index + 1) != "(":
+            return self._is_whole_key(index + 1, close, target)
+        start = index + 1
+        while self._text(start) == "(":
+            end = self._close_of(start)
+            if not self._is_whole_key(start + 1, end, target):
+                return False
+            start = end + 1 + (self._word(end + 1) == "OR")
+        return start == close
+
+    def _is_whole_key(self, start: int, end: int, target: str) -> bool:
+        """Return whether each column of the key is compared with a value."""
+        named = []
+        while start < end:
+            after = self._end_of_path(start)
+            if not after or self._text(after) != "=" or not self._is_value(after + 1):
+                return False
+            if after - start > 1 and self.tokens[after - 3].name != target:
+                return False
+            named.append(self.tokens[after - 1].name)
+            start = after + 2 + (self._word(after + 2) == "AND")
+        return start == end and tuple(named) == self.protected[target].keys
 
     def _are_values(self, start: int, end: int) -> bool:
         """Return whether nothing but values and commas stands there."""

@@ -496,6 +496,25 @@ REFUSED: list[tuple[str, str, Any]] = [
         None,
     ),
     ("*", "DELETE FROM tracker_meter WHERE (organization_id) IN (1)", None),
+    ("*", "DELETE FROM tracker_meter WHERE (number = 1)", None),
+    ("*", "DELETE FROM tracker_meter WHERE (organization_id = 1 OR number = 1)", None),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE ((organization_id = 1 AND number = 2)"
+        " OR (number = 3))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE ((organization_id = 1 AND number = 2)"
+        " AND NOT (organization_id = 1 AND number = 2))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id = 1 AND number = title)",
+        None,
+    ),
     ("*", "DELETE FROM tracker_meter WHERE organization_id IN (1)", None),
     (
         "*",
@@ -863,6 +882,18 @@ PASSED: list[tuple[str, str, Any]] = [
         'DELETE FROM "tracker_meter" WHERE ("tracker_meter"."organization_id",'
         ' "tracker_meter"."number") IN ((%s, %s), (%s, %s))',
         [1, 2, 3, 4],
+    ),
+    (
+        "*",
+        'DELETE FROM "tracker_meter" WHERE (("tracker_meter"."organization_id" = %s AND'
+        ' "tracker_meter"."number" = %s) OR ("tracker_meter"."organization_id" = %s AND'
+        ' "tracker_meter"."number" = %s))',
+        [1, 2, 3, 4],
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id = %s AND number = %s)",
+        [1, 2],
     ),
     (
         "*",
