@@ -13,11 +13,14 @@ class Gadget(TenantModel):
 
 
 class Meter(TenantModel):
-    """A row whose key is of two columns, the organization's among them."""
+    """A row whose key is of two columns, in a table whose name needs quotes."""
 
     pk = models.CompositePrimaryKey("organization_id", "number")
     number = models.IntegerField()
     value = models.IntegerField(default=0)
+
+    class Meta:
+        db_table = "Beta Meter"
 
     def __str__(self) -> str:
         return str(self.number)

@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "Beta Meter",
                 "abstract": False,
                 "constraints": [
                     tenancy.policies.OrganizationPolicy(
