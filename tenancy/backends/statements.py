@@ -91,6 +91,7 @@ class Statement:
         functions (set[str]): every name that is followed by a parenthesis.
         words (set[str]): every word of it, in upper case.
         expressions (set[str]): the names that mean its own expressions everywhere.
+        text (str): what was not understood, and may name anything.
     """
 
     verb: str = ""
@@ -105,6 +106,7 @@ class Statement:
     functions: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
     expressions: set[str] = field(default_factory=set)
+    text: str = ""
 
 
 @dataclass(slots=True)
