@@ -165,6 +165,37 @@ def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
         )
 
 
+def _check_exclusions(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find exclusion constraints of PostgreSQL's that look at others' rows.
+
+    The error of one says what the row holds that it conflicts with.
+    """
+    if _own_field(model) is None or model._meta.proxy:
+        return
+    for constraint in model._meta.constraints:
+        # By its form: the module of ExclusionConstraint needs a driver.
+        pairs = getattr(constraint, "expressions", None)
+        if isinstance(constraint, models.UniqueConstraint) or not pairs:
+            continue
+        equal = [
+            # A name is told from an expression, whose reference is one.
+            name if isinstance(name, str) else getattr(name, "name", "")
+            for name, operator in pairs
+            if operator == "="
+        ]
+        if any(name and _names_organization(model, name) for name in equal):
+            continue
+        yield Error(
+            f"The constraint '{constraint.name}' of '{model._meta.label}' excludes "
+            "rows across organizations, so that a refused value tells what another "
+            "organization holds.",
+            hint="Begin its expressions with ('organization', '='), for which "
+            "PostgreSQL needs the extension btree_gist.",
+            obj=model,
+            id="tenancy.E003",
+        )
+
+
 def _names_organization(model: type[Model], name: str) -> bool:
     """Return whether the field holds the row to one organization."""
     field = model._meta.pk if name == "pk" else model._meta.get_field(name)
@@ -222,7 +253,14 @@ def _check_policy(model: type[Model]) -> Iterator[CheckMessage]:
 
 _CHECKS_OF_A_PROTECTED_MODEL: tuple[
     Callable[[type[Model]], Iterator[CheckMessage]], ...
-] = (_check_inheritance, _check_field, _check_uniques, _check_managers, _check_policy)
+] = (
+    _check_inheritance,
+    _check_field,
+    _check_uniques,
+    _check_exclusions,
+    _check_managers,
+    _check_policy,
+)
 
 
 def check_organization_key(

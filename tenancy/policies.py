@@ -924,7 +924,8 @@ def _require_field(model: type[Model]) -> Field[Any, Any]:
 
 
 def _key_columns(model: type[Model]) -> TableColumns:
-    return TableColumns(model._meta.db_table, [column_of(model._meta.pk)])
+    keys = [column_of(field) for field in model._meta.pk_fields]
+    return TableColumns(model._meta.db_table, keys)
 
 
 def _rows_of(model: type[Model], name: str) -> Rows:

@@ -329,6 +329,41 @@ def test_unique_when_across_organizations_is_e003(
 
 
 @isolate_apps("tests.apps.notebook")
+@pytest.mark.parametrize(
+    ("expressions", "is_apart"),
+    [
+        ([("span", "&&")], False),
+        ([("organization", "<>"), ("span", "&&")], False),
+        ([(models.functions.Lower("code"), "="), ("span", "&&")], False),
+        ([("organization", "="), ("span", "&&")], True),
+        ([(models.F("organization"), "="), ("span", "&&")], True),
+    ],
+)
+def test_exclusion_when_across_organizations_is_e003(
+    expressions: list[tuple[Any, str]], is_apart: bool
+) -> None:
+    """An exclusion of PostgreSQL's compares the rows of one organization only."""
+    postgres = pytest.importorskip("django.contrib.postgres.constraints")
+
+    class Booking(TenantModel):
+        span = models.IntegerField()
+        code = models.CharField(max_length=9)
+
+        class Meta:
+            app_label = LABEL
+            constraints = [
+                postgres.ExclusionConstraint(name="apart", expressions=expressions)
+            ]
+
+    errors = check(Booking)
+
+    if is_apart:
+        assert errors == []
+    else:
+        assert_error(errors, "tenancy.E003", "excludes rows across", "btree_gist")
+
+
+@isolate_apps("tests.apps.notebook")
 def test_unique_when_organization_is_named_is_no_error() -> None:
     """A unique set with the organization, or a row of it, tells nothing."""
 

@@ -23,7 +23,7 @@ from tenancy.backends.guard import (
     refuse,
 )
 from tenancy.backends.statements import Statement
-from tenancy.backends.tokens import Dialect, words_of
+from tenancy.backends.tokens import Dialect, names_in
 from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import (
     CrossOrganization,
@@ -95,9 +95,9 @@ class Catalog:
         if not body:
             return True
         seen.add(name)
-        return any(
-            word in protected or self._hides(word, protected, seen)
-            for word in words_of(body)
+        return bool(names_in(body, protected)) or any(
+            self._hides(other, protected, seen)
+            for other in names_in(body, self.definitions)
         )
 
 
@@ -299,11 +299,12 @@ class Backend:
         """
         names = statement.sources | (statement.functions - PLAIN_FUNCTIONS)
         names -= self.guard.names
-        if not names:
+        if not names and not statement.text:
             return (), True
         catalog = self._catalogs.get(self._place)
         if catalog is None or not names <= catalog.tables:
             catalog = self._catalogs[self._place] = self.load_catalog()
+        names |= names_in(statement.text, catalog.definitions)
         sources = statement.sources - self.guard.names - statement.expressions
         is_known = all(
             name in catalog.tables

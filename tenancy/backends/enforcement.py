@@ -83,13 +83,18 @@ class Rows:
     def columns(self) -> TableColumns:
         """Return a reference to the columns, organization first."""
         names = [column_of(self.organization)]
-        if not self.is_organization:
-            names.append(column_of(self.key))
+        # A key of several columns has none of its own.
+        if self.key.column is not None and not self.is_organization:
+            names.append(self.key.column)
         return TableColumns(self.table, names)
 
     def target(self) -> TableColumns | None:
-        """Return the columns to which composite keys refer; None of organizations."""
-        if self.is_organization:
+        """Return the columns to which composite keys refer, or None.
+
+        None of organizations, and of rows whose key is of several columns, to which
+        Django has no relations.
+        """
+        if self.is_organization or self.key.column is None:
             return None
         names = [column_of(self.key), column_of(self.organization)]
         return TableColumns(self.table, names)

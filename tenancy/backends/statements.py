@@ -27,10 +27,12 @@ class Columns:
     Args:
         organization (str): holds a row's organization, in lower case.
         key (str | None): the primary key, in lower case; None of several columns.
+        keys (tuple[str, ...]): these, where there are several.
     """
 
     organization: str
     key: str | None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Statement:
             which an index finds rows one by one.
         ordered (set[tuple[str, str]]): the names before ASC or DESC, and that word.
         expressions (set[str]): the names that mean its own expressions everywhere.
+        text (str): what was not understood, and may name anything.
     """
 
     verb: str = ""
@@ -108,6 +111,7 @@ class Statement:
     equated: set[str] = field(default_factory=set)
     ordered: set[tuple[str, str]] = field(default_factory=set)
     expressions: set[str] = field(default_factory=set)
+    text: str = ""
 
 
 @dataclass(slots=True)

@@ -223,12 +223,14 @@ def test_callproc_needs_unscoped(acme: Organization) -> None:
 def hidden(transactional_db: None, execute: Execute) -> Iterator[None]:
     """A view of a view, and a function, that read a tenant table."""
     made = {
-        "VIEW": ["plain_view", "view_of_view", "view"],
+        "VIEW": ["plain_view", "view_of_odd", "An odd view", "view_of_view", "view"],
         "FUNCTION": ["leak"],
     }
     with tenancy.unscoped("a test", in_generator=True):
         execute("CREATE VIEW `view` AS SELECT * FROM tracker_project")
         execute("CREATE VIEW view_of_view AS SELECT * FROM `view`")
+        execute("CREATE VIEW `An odd view` AS SELECT * FROM `view`")
+        execute("CREATE VIEW view_of_odd AS SELECT * FROM `An odd view`")
         execute("CREATE VIEW plain_view AS SELECT * FROM django_content_type")
         execute(
             "CREATE FUNCTION leak() RETURNS integer READS SQL DATA"
@@ -246,6 +248,8 @@ def hidden(transactional_db: None, execute: Execute) -> Iterator[None]:
     [
         "SELECT * FROM `view`",
         "SELECT * FROM view_of_view",
+        "SELECT * FROM `An odd view`",
+        "SELECT * FROM view_of_odd",
         "SELECT * FROM django_content_type c JOIN view_of_view v ON 1 = 1",
         "SELECT leak()",
         "SELECT id FROM django_content_type WHERE leak () > 1",
@@ -265,6 +269,14 @@ def test_views_and_functions_over_tenant_tables_are_refused(
         execute("SELECT count(*) FROM plain_view")
     with tenancy.unscoped("a test"):
         execute(sql)
+
+
+def test_view_in_a_comment_that_is_code_is_refused(
+    hidden: None, acme: Organization, execute: Execute
+) -> None:
+    """A text that can be read in two ways may name a view of any name."""
+    with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="may show rows"):
+        execute("SELECT * /*!50000 FROM `An odd view` */")
 
 
 LOCKING: dict[str, tuple[Callable[[], Any], int]] = {
