@@ -121,9 +121,13 @@ def fill() -> Organization:
                 role=members[one.pk],
                 token_digest=uuid.uuid4().hex * 2,
                 expires_at=later,
+                status=status,
+                answered_at=None if status == "pending" else later,
             )
             for one in organizations
             for number in range(10)
+            # A partial index is of the few that wait.
+            for status in ("pending", "declined", "declined")
         )
         Domain.objects.bulk_create(
             Domain(
