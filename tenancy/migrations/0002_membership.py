@@ -2172,6 +2172,24 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameOrganization(
+                field="membership",
+                name="tenancy_tenancy_ownership_membership_b22241",
+                to="tenancy.membership",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameOrganization(
+                field="role",
+                name="tenancy_tenancy_ownership_role_671c40",
+                to="tenancy.role",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="membership",
             constraint=models.UniqueConstraint(
                 fields=("user", "organization"), name="tenancy_membership_once"

@@ -15,7 +15,14 @@ from django.utils import timezone
 
 import tenancy
 from tenancy import testing
-from tenancy.models import Membership, Organization, OrganizationSlug, Role, User
+from tenancy.models import (
+    Membership,
+    Organization,
+    OrganizationSlug,
+    Ownership,
+    Role,
+    User,
+)
 from tests.deferral import check_deferred
 
 pytestmark = pytest.mark.django_db
@@ -569,6 +576,21 @@ def test_row_that_is_written_once_when_changed_is_refused(
 
     with pytest.raises(DatabaseError):
         update(row, **change)
+
+
+def test_owner_when_of_other_organization_is_refused(
+    acme: Organization, other: Values, bob: User
+) -> None:
+    """An organization's owner is a member of that organization, of a role of it."""
+    with tenancy.scope(acme):
+        owned = Ownership.objects.get()
+
+    with pytest.raises(DatabaseError):
+        update(
+            owned,
+            membership_id=other["membership"].pk,
+            role_id=other["membership"].role_id,
+        )
 
 
 def test_time_when_after_2038_is_taken(alice: User) -> None:
