@@ -1140,6 +1140,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_systemevent_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_systemevent_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -1637,6 +1638,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_auditevent_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_auditevent_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -2055,6 +2057,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_purchase_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_purchase_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -2164,6 +2167,10 @@ class Migration(migrations.Migration):
                 value="key",
                 version=1,
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.Kept(name="tenancy_ownership_kept", version=1),
         ),
         migrations.AddConstraint(
             model_name="ownership",

@@ -55,7 +55,13 @@ from tenancy.signals import (
     ownership_transferred,
     role_changed,
 )
-from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
+from tenancy.transactions import (
+    deleting,
+    find_alias,
+    send_on_commit,
+    take_locks,
+    verb,
+)
 
 _WATCHED = frozenset(
     {"role", "role_id", "ended_at", "user", "user_id", "organization"}
@@ -157,7 +163,8 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
         Raises:
             LastOwner: an organization would be left without an owner.
         """
-        with transaction.atomic(using=find_alias(self)):
+        alias = find_alias(self)
+        with transaction.atomic(using=alias), deleting(alias):
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -387,7 +394,8 @@ class Membership(StampedModel, TenantModel):
         Raises:
             LastOwner: the organization would be left without an owner.
         """
-        with transaction.atomic(using=kwargs.get("using") or find_alias(self)):
+        alias = kwargs.get("using") or find_alias(self)
+        with transaction.atomic(using=alias), deleting(alias):
             return super().delete(*args, **kwargs)
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -35,6 +35,7 @@ from tenancy.models import (
     Verification,
 )
 from tenancy.resolvers import Address
+from tenancy.transactions import deleting
 
 ROWS = 300
 NOW = timezone.now()
@@ -54,7 +55,12 @@ def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[Organizati
 
 def empty() -> None:
     """Delete the committed rows, children before parents."""
-    with tenancy.unscoped("the end of the plans"):
+    alias = connection.alias
+    with (
+        tenancy.unscoped("the end of the plans"),
+        transaction.atomic(using=alias),
+        deleting(alias),
+    ):
         for model in (
             *(Subscription, Plan, Domain, Invitation, Ownership, Membership, Role),
             AuditEvent,
@@ -62,7 +68,7 @@ def empty() -> None:
             *(Session, Account, Verification, BillingEvent, User),
         ):
             rows: Any = model._base_manager.all()  # Any: a private method.
-            rows._raw_delete(using=connection.alias)
+            rows._raw_delete(using=alias)
 
 
 def fill() -> Organization:

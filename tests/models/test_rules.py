@@ -21,6 +21,7 @@ from tenancy.models import (
     OrganizationSlug,
     Ownership,
     Role,
+    SystemEvent,
     User,
 )
 from tests.deferral import check_deferred
@@ -576,6 +577,26 @@ def test_row_that_is_written_once_when_changed_is_refused(
 
     with pytest.raises(DatabaseError):
         update(row, **change)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "tenancy_auditevent",
+        "tenancy_ownership",
+        "tenancy_purchase",
+        "tenancy_systemevent",
+    ],
+)
+def test_row_that_is_kept_when_deleted_is_refused(
+    acme: Organization, table: str
+) -> None:
+    """What was paid and done, and who owns the organization, is taken by nobody."""
+    testing.PurchaseFactory(organization=acme)
+    SystemEvent.objects.record("organization.checked", acme)
+
+    with pytest.raises(DatabaseError):
+        run(f"DELETE FROM {table}", [])
 
 
 def test_owner_when_of_other_organization_is_refused(
