@@ -1241,6 +1241,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "live",
+                    models.BooleanField(
+                        default=True, editable=False, verbose_name="live"
+                    ),
+                ),
+                (
                     "membership",
                     tenancy.fields.TenantForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
@@ -2422,6 +2428,17 @@ class Migration(migrations.Migration):
             model_name="session",
             constraint=models.CheckConstraint(
                 condition=models.Q(
+                    ("revoked_at", None),
+                    ("revoked_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_session_end_in_order",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
                     tenancy.backends.texts.HasOnly(models.F("key_digest"), "0-9a-f"),
                     django.db.models.lookups.Exact(
                         django.db.models.functions.text.Length(models.F("key_digest")),
@@ -2710,6 +2727,23 @@ class Migration(migrations.Migration):
                 fields=("organization", "team", "membership"),
                 name="tenancy_teammembership_once",
                 violation_error_message="The member is in the team already.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="teammembership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("live", True)),
+                name="tenancy_teammembership_of_live",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="teammembership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_teammembership_live",
+                to="tenancy.membership",
+                value="live",
+                version=1,
             ),
         ),
         migrations.AddConstraint(

@@ -22,6 +22,7 @@ from tenancy.models import (
     Ownership,
     Role,
     SystemEvent,
+    TeamMembership,
     User,
 )
 from tests.deferral import check_deferred
@@ -268,7 +269,12 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     (
         "ended session with data",
         testing.SessionFactory,
-        {"revoked_at": NOW, "end_reason": "ended", "data": "x"},
+        {"revoked_at": LATER, "end_reason": "ended", "data": "x"},
+    ),
+    (
+        "session that ends before it begins",
+        testing.SessionFactory,
+        {"revoked_at": NOW - timedelta(days=30), "end_reason": "ended", "data": ""},
     ),
     ("end without a date", testing.SessionFactory, {"end_reason": "ended"}),
     ("session key in clear", testing.SessionFactory, {"key_digest": "secret"}),
@@ -612,6 +618,21 @@ def test_owner_when_of_other_organization_is_refused(
             membership_id=other["membership"].pk,
             role_id=other["membership"].role_id,
         )
+
+
+def test_member_of_team_when_ended_is_refused(acme: Organization) -> None:
+    """Who leaves the organization has left its teams, and comes into none."""
+    with tenancy.scope(acme):
+        row = testing.TeamMembershipFactory()
+        member = row.membership
+        with pytest.raises(DatabaseError):
+            update(member, ended_at=LATER)
+        member.end()
+        assert not TeamMembership.objects.exists()
+
+    for live in (True, False):
+        with pytest.raises(DatabaseError):
+            insert(row, live=live)
 
 
 def test_time_when_after_2038_is_taken(alice: User) -> None:
