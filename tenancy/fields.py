@@ -660,7 +660,8 @@ def _add_constraint(
     """Add the constraint to the options; a rebuilt model of SQLite already has it."""
     constraints = model._meta.constraints
     if any(
-        isinstance(present, type(constraint)) and present.field == constraint.field
+        # A subclass holds another field than the organization.
+        type(present) is type(constraint) and present.field == constraint.field
         for present in constraints
     ):
         return

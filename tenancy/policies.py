@@ -713,16 +713,10 @@ class OwnRowsPolicy(Policy):
         return enforcement.remove_own_rows(editor, self.name, own)
 
 
-class Immutable(Policy):
-    """Rows are written once: the database refuses each UPDATE, in every scope.
+class _Refusal(Policy):
+    """Rows to which an event is refused in every scope."""
 
-    A DELETE it lets pass, since the rows of an organization go with it; the models
-    refuse that, by ImmutableModel and ImmutableRows.
-
-    Args:
-        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
-        version (int): which SQL, pinned by the migration.
-    """
+    event = ""
 
     def validate(
         self,
@@ -731,24 +725,51 @@ class Immutable(Policy):
         exclude: Iterable[str] | None = None,
         using: str = DEFAULT_DB_ALIAS,
     ) -> None:
-        """Accept every instance: saving is what is refused."""
+        """Accept every instance: what is done with it is refused."""
 
     def find_faults(
         self, model: type[Model], enforcement: Enforcement
     ) -> Iterable[Fault]:
-        """Return how what refuses the UPDATE differs."""
-        return enforcement.find_immutability_faults(self.name, _key_columns(model))
+        """Return how what refuses the event differs."""
+        columns = _key_columns(model)
+        return enforcement.find_refusal_faults(self.name, self.event, columns)
 
     def _create(
         self, model: type[Model], editor: BaseDatabaseSchemaEditor
     ) -> str | None:
         enforcement = get_enforcement(editor.connection)
-        enforcement.add_immutability(editor, self.name, _key_columns(model))
+        enforcement.add_refusal(editor, self.name, self.event, _key_columns(model))
         return None
 
     def _remove(self, model: type[Model], editor: BaseDatabaseSchemaEditor) -> str:
         enforcement = get_enforcement(editor.connection)
-        return enforcement.remove_immutability(editor, self.name, _key_columns(model))
+        columns = _key_columns(model)
+        return enforcement.remove_refusal(editor, self.name, self.event, columns)
+
+
+class Immutable(_Refusal):
+    """Rows are written once: the database refuses each UPDATE, in every scope.
+
+    Args:
+        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
+        version (int): which SQL, pinned by the migration.
+    """
+
+    event = "UPDATE"
+
+
+class Kept(_Refusal):
+    """Rows stay: the database refuses each DELETE, in every scope.
+
+    But where tenancy.transactions.deleting() says that a verb deletes what they are
+    part of: their organization, or the membership of an owner whom another one follows.
+
+    Args:
+        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
+        version (int): which SQL, pinned by the migration.
+    """
+
+    event = "DELETE"
 
 
 def find_faults(connection: BaseDatabaseWrapper) -> list[Fault]:

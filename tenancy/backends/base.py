@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +15,12 @@ from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
 from tenancy import conf
-from tenancy.backends.enforcement import IMMUTABLE, Enforcement, get_enforcement
+from tenancy.backends.enforcement import (
+    IMMUTABLE,
+    KEPT,
+    Enforcement,
+    get_enforcement,
+)
 from tenancy.backends.guard import (
     PLAIN_FUNCTIONS,
     Guard,
@@ -124,6 +130,16 @@ class Backend:
         self._place = (connection.vendor, connection.alias)
         self.guard = self._guards.setdefault(self._place, Guard(self.dialect))
         self._keys: dict[tuple[Any, Any], str] = {}
+        self._deletions = 0
+
+    @contextmanager
+    def deleting(self) -> Iterator[None]:
+        """Let rows that are kept be deleted: what they are part of is."""
+        self._deletions += 1
+        try:
+            yield
+        finally:
+            self._deletions -= 1
 
     @property
     def enforcement(self) -> Enforcement:
@@ -229,8 +245,14 @@ class Backend:
 
         Raises:
             CrossOrganization: the error is one.
-            ImmutableRow: a row that is written once was to be changed.
+            ImmutableRow: a row that is written once was to be changed, or one that is
+                kept deleted.
         """
+        if KEPT in str(error):
+            raise ImmutableRow(
+                "The database refused to delete a row that is kept. It goes with its "
+                "organization only: use organization.delete()."
+            ) from error
         if IMMUTABLE in str(error):
             raise ImmutableRow(
                 "The database refused to change a row that is written once. Write "

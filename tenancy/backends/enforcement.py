@@ -32,6 +32,12 @@ REFUSAL = "tenancy: a row of another organization, or no active scope"
 IMMUTABLE = "a row that is written once was to be changed (tenancy)"
 """The text of the refusal to change a row that never changes."""
 
+KEPT = "a row that is kept was to be deleted (tenancy)"
+"""The text of the refusal to delete a row outside a deletion that may take it."""
+
+REFUSALS = {"UPDATE": IMMUTABLE, "DELETE": KEPT}
+"""What the triggers that refuse an event to every scope say."""
+
 TRIGGER_EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 PREFIX = "tenancy_"
@@ -326,21 +332,30 @@ class Enforcement:
         """Withdraw it; return the last statement."""
         return NOTHING
 
-    def add_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def add_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> None:
-        """Defer the trigger that refuses to change a table's rows.
+        """Defer the trigger that refuses to change or to delete a table's rows.
 
         Args:
+            event (str): "UPDATE", or "DELETE" but where Backend.deleting() allows it.
             columns (TableColumns): the table, and its primary key's column.
         """
-        for write in (self._write_drop_immutable, self._write_immutable):
+        for write in (self._write_drop_refusal, self._write_refusal):
             editor.deferred_sql.append(
-                Rule(name, partial(write, name), columns=columns)
+                Rule(name, partial(write, name, event), columns=columns)
             )
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw it; return the last statement."""
         raise NotImplementedError
@@ -400,13 +415,13 @@ class Enforcement:
         """Return how the policies of a user's own rows differ."""
         return []
 
-    def find_immutability_faults(
-        self, name: str, columns: TableColumns
+    def find_refusal_faults(
+        self, name: str, event: str, columns: TableColumns
     ) -> Iterable[Fault]:
-        """Return how the trigger that refuses to change rows differs."""
+        """Return how the trigger that refuses to change or delete rows differs."""
         table = columns.table
-        wanted = self.free_trigger_name(name, "UPDATE", table)
-        create = self.immutable_sql(wanted, columns)
+        wanted = self.free_trigger_name(name, event, table)
+        create = self.refusal_sql(wanted, event, columns)
         found = self.find_all_triggers(table)
         body = squeeze(self.trigger_body(create))
         if body in {squeeze(one) for one in found.values()}:
@@ -484,21 +499,21 @@ class Enforcement:
         return {
             name: body
             for name, body in self.find_all_triggers(table).items()
-            if IMMUTABLE not in body
+            if not any(text in body for text in REFUSALS.values())
         }
 
-    def _write_drop_immutable(self, name: str, columns: TableColumns) -> str:
-        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
+    def _write_drop_refusal(self, name: str, event: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, event, columns.table)
         if wanted not in self.find_all_triggers(columns.table):
             return NOTHING
         return f"DROP TRIGGER {self.quote(wanted)}"
 
-    def _write_immutable(self, name: str, columns: TableColumns) -> str:
-        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
-        return self.immutable_sql(wanted, columns)
+    def _write_refusal(self, name: str, event: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, event, columns.table)
+        return self.refusal_sql(wanted, event, columns)
 
-    def immutable_sql(self, name: str, columns: TableColumns) -> str:
-        """Return the statement that creates the trigger that refuses an UPDATE."""
+    def refusal_sql(self, name: str, event: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an event."""
         raise NotImplementedError
 
     def trigger_sql(self, name: str, event: str, columns: TableColumns) -> str:

@@ -83,8 +83,9 @@ class MySQLBackend(Backend):
         self.connection.introspection.get_relations = self.get_relations  # type: ignore[method-assign]
         if issubclass(kind, GuardedCursor):
             return
-        # What was last sent: the organization's key, and whether it is unscoped.
-        driver.tenancy_sent = (None, None)
+        # What was last sent: the organization's key, whether it is unscoped, and
+        # whether rows that are kept may be deleted.
+        driver.tenancy_sent = (None, None, None)
         driver.tenancy_plain_cursor = kind
         driver.cursorclass = guard_class(kind)
         if not isinstance(driver, GuardedConnection):
@@ -122,18 +123,21 @@ class MySQLBackend(Backend):
         """Set the session variables that the triggers read, where they differ."""
         driver: Any = self.connection.connection  # Django types it as Any.
         scope = current_scope()
-        values: tuple[str | None, int | None] = (None, None)
+        organization, unscoped = None, None
         if scope is not None and scope.is_unscoped:
-            values = (None, 1)
+            unscoped = 1
         elif scope is not None and scope.organization_id is not None:
-            values = (self.key_text(scope), None)
+            organization = self.key_text(scope)
+        values = (organization, unscoped, 1 if self._deletions else None)
         if driver.tenancy_sent == values:
             return
         # None while it is uncertain: an interrupted SET is sent again.
         driver.tenancy_sent = None
         with driver.open_plain_cursor() as cursor:
             cursor.execute(
-                "SET @tenancy_organization = %s, @tenancy_unscoped = %s", values
+                "SET @tenancy_organization = %s, @tenancy_unscoped = %s,"
+                " @tenancy_deletes = %s",
+                values,
             )
         driver.tenancy_sent = values
 

@@ -13,10 +13,10 @@ from django.db.models import Field, Model
 from django.db.utils import DatabaseError, NotSupportedError
 
 from tenancy.backends.enforcement import (
-    IMMUTABLE,
     NOTHING,
     PREFIX,
     REFUSAL,
+    REFUSALS,
     Enforcement,
     Fault,
     Relation,
@@ -29,7 +29,7 @@ from tenancy.backends.enforcement import (
 )
 
 TARGET = "tenancy_target_"
-"""How the names of the unique indexes begin to which composite keys refer."""
+"""How the names begin of the unique indexes of key and organization, in both orders."""
 
 _NO_RIGHT_TO_CREATE_TRIGGERS = 1419
 
@@ -105,14 +105,18 @@ class MySQLEnforcement(Enforcement):
         self._drop_unused_targets(editor, key.target.table)
         return NOTHING
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw it; return the last statement."""
         withdraw(editor, name)
         for trigger, body in self.find_all_triggers(columns.table).items():
             # By the text: a renamed table's triggers keep their former names.
-            if IMMUTABLE in body:
+            if REFUSALS[event] in body:
                 editor.execute(f"DROP TRIGGER {self.quote(trigger)}")
         return NOTHING
 
@@ -313,18 +317,22 @@ class MySQLEnforcement(Enforcement):
             f"{self._body(event, columns.columns[0])}"
         )
 
-    def _write_immutable(self, name: str, columns: TableColumns) -> str:
+    def _write_refusal(self, name: str, event: str, columns: TableColumns) -> str:
         # As write_trigger().
         self.connection.execute_wrappers.append(_ExplainTriggerRight(self.connection))
-        return super()._write_immutable(name, columns)
+        return super()._write_refusal(name, event, columns)
 
-    def immutable_sql(self, name: str, columns: TableColumns) -> str:
-        """Return the statement that creates the trigger that refuses an UPDATE."""
+    def refusal_sql(self, name: str, event: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an event."""
+        refuse = (
+            f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {literal(REFUSALS[event])};"
+        )
+        if event == "DELETE":
+            refuse = f"IF NOT (@tenancy_deletes <=> 1) THEN {refuse} END IF;"
         return (
-            f"CREATE TRIGGER {self.quote(name)} BEFORE UPDATE "
+            f"CREATE TRIGGER {self.quote(name)} BEFORE {event} "
             f"ON {self.quote(columns.table)} FOR EACH ROW "
-            "BEGIN SIGNAL SQLSTATE '45000' "
-            f"SET MESSAGE_TEXT = {literal(IMMUTABLE)}; END"
+            f"BEGIN {refuse} END"
         )
 
     def _body(self, event: str, column: str) -> str:

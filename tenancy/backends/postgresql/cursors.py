@@ -43,6 +43,7 @@ REFUSAL = "tenancy: "
 BATCH_BYTES = 256_000
 _IDLE = pq.TransactionStatus.IDLE
 _IN_ERROR = pq.TransactionStatus.INERROR
+_IN_TRANSACTION = pq.TransactionStatus.INTRANS
 _POSITION = pq.DiagnosticField.STATEMENT_POSITION
 
 # The statements that read or write rows, and may stand in a transaction.
@@ -149,6 +150,22 @@ class PostgreSQLBackend(Backend):
     def _is_pooled(self) -> bool:
         """Whether statements of others are sent between ours to the same server."""
         return bool(self.connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+
+    @contextmanager
+    def deleting(self) -> Iterator[None]:
+        """See Backend.deleting(); what ends the transaction undoes the setting."""
+        driver: Any = self.connection.connection  # Django types it as Any.
+        # Outside a transaction there is flush, whose TRUNCATE no row's trigger sees.
+        is_set = self.connection.in_atomic_block and not self._deletions
+        with super().deleting():
+            if is_set:
+                driver.execute("SET LOCAL tenancy.deletes = '1'")
+            try:
+                yield
+            finally:
+                # After an error the rollback undoes it.
+                if is_set and driver.pgconn.transaction_status == _IN_TRANSACTION:
+                    driver.execute("SET LOCAL tenancy.deletes = ''")
 
     def settings(self, scope: Scope) -> Prefix:
         """Return the statements that set a scope, for as long as a transaction."""

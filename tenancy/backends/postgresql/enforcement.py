@@ -12,6 +12,7 @@ from django.db.models import Field, Model
 
 from tenancy.backends.enforcement import (
     IMMUTABLE,
+    KEPT,
     Enforcement,
     Fault,
     OwnRows,
@@ -155,25 +156,33 @@ class PostgreSQLEnforcement(Enforcement):
         withdraw(editor, name)
         return self._write_drop_own_rows(name, own.membership, own.organization)
 
-    def add_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def add_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> None:
-        """Defer the function and the trigger that refuse to change a table's rows."""
+        """Defer the function and the trigger that refuse to change or delete rows."""
         for write in (
-            self._write_immutable_function,
-            partial(self._write_immutable_trigger, name),
+            partial(self._write_refusal_function, event),
+            partial(self._write_refusal_trigger, name, event),
         ):
             editor.deferred_sql.append(Rule(name, write, columns=columns))
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw them; return the last statement."""
         withdraw(editor, name)
         return _block(
             f"""
             DROP TRIGGER IF EXISTS {self.quote(name)} ON {self.quote(columns.table)};
-            {_drop_unused_function("tenancy_refuse_update()")}
+            {_drop_unused_function(_refusing(event))}
             """
         )
 
@@ -268,22 +277,24 @@ class PostgreSQLEnforcement(Enforcement):
             f"tenancy_refuse_truncate({literal(marks_of(field).every)})"
         )
 
-    def _write_immutable_function(self, columns: TableColumns) -> str:
+    def _write_refusal_function(self, event: str, columns: TableColumns) -> str:
         return _block(
             f"""
-            IF to_regprocedure('tenancy_refuse_update()') IS NULL THEN
-                CREATE FUNCTION tenancy_refuse_update() RETURNS trigger
+            IF to_regprocedure('{_refusing(event)}') IS NULL THEN
+                CREATE FUNCTION {_refusing(event)} RETURNS trigger
                 LANGUAGE plpgsql SET search_path = pg_catalog
-                AS {literal(_REFUSE_UPDATE)};
+                AS {literal(_REFUSE_EVENT[event])};
             END IF;
             """
         )
 
-    def _write_immutable_trigger(self, name: str, columns: TableColumns) -> str:
+    def _write_refusal_trigger(
+        self, name: str, event: str, columns: TableColumns
+    ) -> str:
         return (
             f"CREATE OR REPLACE TRIGGER {self.quote(name)} "
-            f"BEFORE UPDATE ON {self.quote(columns.table)} FOR EACH ROW "
-            "EXECUTE FUNCTION tenancy_refuse_update()"
+            f"BEFORE {event} ON {self.quote(columns.table)} FOR EACH ROW "
+            f"EXECUTE FUNCTION {_refusing(event)}"
         )
 
     def _write_target(self, columns: TableColumns) -> str:
@@ -512,12 +523,12 @@ class PostgreSQLEnforcement(Enforcement):
             return
         yield Fault(rows.table, "trigger", message, f"Run: {create};")
 
-    def find_immutability_faults(
-        self, name: str, columns: TableColumns
+    def find_refusal_faults(
+        self, name: str, event: str, columns: TableColumns
     ) -> Iterable[Fault]:
-        """Return how the trigger that refuses to change rows differs."""
-        function = self._write_immutable_function(columns)
-        create = self._write_immutable_trigger(name, columns)
+        """Return how the trigger that refuses to change or delete rows differs."""
+        function = self._write_refusal_function(event, columns)
+        create = self._write_refusal_trigger(name, event, columns)
         wanted = squeeze(create.partition(" BEFORE ")[2].partition(" ON ")[0])
         found = self.fetch(
             "SELECT tgenabled::text, pg_get_triggerdef(pg_trigger.oid), prosrc"
@@ -531,9 +542,9 @@ class PostgreSQLEnforcement(Enforcement):
             found[0][0] not in "OA"
             or f"before{wanted}on" not in squeeze(found[0][1])
             or not squeeze(found[0][1]).endswith(
-                "foreachrowexecutefunctiontenancy_refuse_update()"
+                f"foreachrowexecutefunction{_refusing(event)}"
             )
-            or squeeze(found[0][2]) != squeeze(_REFUSE_UPDATE)
+            or squeeze(found[0][2]) != squeeze(_REFUSE_EVENT[event])
         ):
             what = "is disabled or differs from the one declared"
         else:
@@ -722,6 +733,11 @@ class PostgreSQLEnforcement(Enforcement):
             )
 
 
+def _refusing(event: str) -> str:
+    """Return the function that refuses an event, as the catalog writes it."""
+    return f"tenancy_refuse_{event.lower()}()"
+
+
 def _find_target(oid: str, key: str, organization: str) -> str:
     """Return a query of a table's unique indexes of organization and key.
 
@@ -798,11 +814,21 @@ BEGIN
 END
 """
 
-_REFUSE_UPDATE = f"""
+_REFUSE_EVENT = {
+    "UPDATE": f"""
 BEGIN
     RAISE EXCEPTION '{IMMUTABLE}' USING ERRCODE = 'integrity_constraint_violation';
 END
-"""
+""",
+    "DELETE": f"""
+BEGIN
+    IF current_setting('tenancy.deletes', true) = '1' THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION '{KEPT}' USING ERRCODE = 'integrity_constraint_violation';
+END
+""",
+}
 
 # The index of the primary key belongs to the policy, others to the keys that use them.
 _DROP_UNUSED_TARGET = """

@@ -49,7 +49,7 @@ def test_missing_index_is_found_and_its_mend_mends() -> None:
             "SELECT INDEX_NAME FROM information_schema.STATISTICS"
             " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'notes_note'"
             " AND INDEX_NAME LIKE 'tenancy%' AND COLUMN_NAME = 'organization_id'"
-            " AND SEQ_IN_INDEX = 1"
+            " AND SEQ_IN_INDEX = 1 AND NOT NON_UNIQUE"
         )
         ((name,),) = cursor.fetchall()
     execute(
