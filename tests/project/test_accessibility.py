@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 OF_DJANGO = {
     # Cells that are filled in have no label but their column's.
     "#result_list select",
+    ".inline-related.tabular td",
     # The search of a completed choice, and the list of what was chosen.
     ".select2-container",
     # Links of Django 5.2's way home, that differ from its text by colour alone.
