@@ -69,9 +69,7 @@ class Held:
         """Have what a test asks for, and nothing else, before it begins."""
         self.copies = {}
         if self.key is not None and self.key == key and not is_lost():
-            if connection.vendor == "sqlite":
-                # SQLite puts it back where a transaction ends, not a savepoint.
-                connection.cursor().execute("PRAGMA defer_foreign_keys = OFF")
+            restore_keys()
             return
         self.drop()
         if key is None:
@@ -110,6 +108,26 @@ held = Held()
 def is_lost() -> bool:
     """Return whether a test closed the connection, and what was built is gone."""
     return connection.closed_in_transaction or connection.needs_rollback
+
+
+def restore_keys() -> None:
+    """Have keys looked at when they were, before a test put some off.
+
+    SQLite puts it back where a transaction ends, not a savepoint. PostgreSQL forgets
+    what to put back where a savepoint within the test's own has been released.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA defer_foreign_keys = OFF")
+        elif connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT DISTINCT quote_ident(nspname) || '.' || quote_ident(conname)"
+                " FROM pg_constraint JOIN pg_namespace ON pg_namespace.oid ="
+                " connamespace WHERE condeferrable AND NOT condeferred"
+            )
+            names = ", ".join(name for (name,) in cursor.fetchall())
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")
 
 
 def find_key(item: pytest.Item | None) -> Key | None:

@@ -131,7 +131,8 @@ def fill() -> Organization:
                 answered_at=None if status == "pending" else later,
             )
             for one in organizations
-            for number in range(10)
+            # So many that an index of those that wait has several pages.
+            for number in range(40)
             # A partial index is of the few that wait.
             for status in ("pending", "declined", "declined")
         )
