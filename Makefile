@@ -16,7 +16,7 @@ test:  ## Test on every database. ARGS="--coverage --lane 6.1 --database sqlite 
 lint:  ## Run the linters, the type checker and the check for missing migrations.
 	@$(PYTHON) -m tests.run lint
 
-bench:  ## Run the benchmarks on SQLite and PostgreSQL.
+bench:  ## Run the benchmarks. ARGS=policies for those of policies on PostgreSQL.
 	@$(PYTHON) -m tests.run bench $(ARGS)
 
 clean:  ## Remove environments, reports and caches, and stop the developer's servers.

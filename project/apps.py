@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.admin.apps import AdminConfig
+
+from tenancy.apps import TenantAdminConfig
 
 
-class DemoAdminConfig(AdminConfig):
-    """The admin, on the site that knows scopes."""
-
-    default_site = "tenancy.sites.TenantAdminSite"
+class DemoAdminConfig(TenantAdminConfig):
+    """The admin of the demo."""
 
     def ready(self) -> None:
         """Limit the failed sign-ins of the admin's own page, too."""
@@ -15,3 +14,5 @@ class DemoAdminConfig(AdminConfig):
         from tenancy.forms import AdminSignInForm
 
         admin.site.login_form = AdminSignInForm
+        admin.site.site_header = "Tracker administration"
+        admin.site.site_title = "Tracker administration"

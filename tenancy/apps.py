@@ -4,6 +4,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.admin import apps as admin_apps
 from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
@@ -13,6 +14,8 @@ class TenancyConfig(AppConfig):
     """Organizations that share one database and cannot see each other."""
 
     name = "tenancy"
+    # Of the two here, the one that "tenancy" in INSTALLED_APPS means.
+    default = True
     verbose_name = _("Organizations")
     default_auto_field = "django.db.models.BigAutoField"
 
@@ -29,4 +32,16 @@ class TenancyConfig(AppConfig):
 
         connections.install()
         querysets.restrict_trimmed_queries()
+        querysets.restrict_batches()
         checks.register()
+
+
+# By its module: Django takes an imported AdminConfig for one of this app's own.
+class TenantAdminConfig(admin_apps.AdminConfig):
+    """Django's admin, on the site that knows organizations.
+
+    It takes the place of "django.contrib.admin" in INSTALLED_APPS.
+    """
+
+    default = False
+    default_site = "tenancy.sites.TenantAdminSite"

@@ -34,6 +34,7 @@ from tenancy.querysets import TenantQuerySet
 ENFORCED_VENDORS = frozenset({"postgresql", "mysql", "sqlite"})
 BACKEND = "tenancy.auth.OrganizationBackend"
 MIDDLEWARE = "tenancy.middleware.TenancyMiddleware"
+ADMIN_SITE = "tenancy.sites.TenantAdminSite"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 PATH_RESOLVER = "tenancy.resolvers.PathResolver"
 LOCALE = "django.middleware.locale.LocaleMiddleware"
@@ -50,6 +51,7 @@ def register() -> None:
     checks.register(check_models, Tags.models)
     checks.register(check_organization_key, Tags.models)
     checks.register(check_middleware)
+    checks.register(check_admin)
     checks.register(check_languages)
     checks.register(check_backends)
     checks.register(check_domains)
@@ -80,7 +82,8 @@ def check_model(model: type[Model]) -> list[CheckMessage]:
 
 def _check_relations(model: type[Model]) -> Iterator[CheckMessage]:
     """Find plain relations with a protected model at either end."""
-    if model._meta.proxy:
+    # Of a table that Django makes, the field that it is made for is told of.
+    if model._meta.proxy or model._meta.auto_created:
         return
     fields: Iterable[Any] = [
         *model._meta.local_fields,
@@ -162,6 +165,37 @@ def _check_uniques(model: type[Model]) -> Iterator[CheckMessage]:
         )
 
 
+def _check_exclusions(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find exclusion constraints of PostgreSQL's that look at others' rows.
+
+    The error of one says what the row holds that it conflicts with.
+    """
+    if _own_field(model) is None or model._meta.proxy:
+        return
+    for constraint in model._meta.constraints:
+        # By its form: the module of ExclusionConstraint needs a driver.
+        pairs = getattr(constraint, "expressions", None)
+        if isinstance(constraint, models.UniqueConstraint) or not pairs:
+            continue
+        equal = [
+            # A name is told from an expression, whose reference is one.
+            name if isinstance(name, str) else getattr(name, "name", "")
+            for name, operator in pairs
+            if operator == "="
+        ]
+        if any(name and _names_organization(model, name) for name in equal):
+            continue
+        yield Error(
+            f"The constraint '{constraint.name}' of '{model._meta.label}' excludes "
+            "rows across organizations, so that a refused value tells what another "
+            "organization holds.",
+            hint="Begin its expressions with ('organization', '='), for which "
+            "PostgreSQL needs the extension btree_gist.",
+            obj=model,
+            id="tenancy.E003",
+        )
+
+
 def _names_organization(model: type[Model], name: str) -> bool:
     """Return whether the field holds the row to one organization."""
     field = model._meta.pk if name == "pk" else model._meta.get_field(name)
@@ -219,7 +253,14 @@ def _check_policy(model: type[Model]) -> Iterator[CheckMessage]:
 
 _CHECKS_OF_A_PROTECTED_MODEL: tuple[
     Callable[[type[Model]], Iterator[CheckMessage]], ...
-] = (_check_inheritance, _check_field, _check_uniques, _check_managers, _check_policy)
+] = (
+    _check_inheritance,
+    _check_field,
+    _check_uniques,
+    _check_exclusions,
+    _check_managers,
+    _check_policy,
+)
 
 
 def check_organization_key(
@@ -281,6 +322,38 @@ def check_middleware(
     ]
 
 
+def check_admin(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that the admin's pages are in an organization's scope."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    messages: list[CheckMessage] = []
+    if not any(_is_kind_of(name, MIDDLEWARE) for name in settings.MIDDLEWARE):
+        messages.append(
+            Warning(
+                f"The admin is installed, and MIDDLEWARE does not list '{MIDDLEWARE}'. "
+                "Its pages of tenant models are in no scope, and answer with status "
+                "403.",
+                hint=f"Put '{MIDDLEWARE}' directly behind '{AUTHENTICATION}'.",
+                id="tenancy.W003",
+            )
+        )
+    site = apps.get_app_config("admin").default_site  # type: ignore[attr-defined]  # AdminConfig's
+    if not _is_kind_of(site, ADMIN_SITE):
+        messages.append(
+            Warning(
+                f"The admin's site is a {site!r}, which knows no organizations: "
+                "superusers who are members of none are answered with status 403.",
+                hint="Put 'tenancy.apps.TenantAdminConfig' in the place of "
+                "'django.contrib.admin' in INSTALLED_APPS, or derive your site from "
+                f"'{ADMIN_SITE}'.",
+                id="tenancy.W004",
+            )
+        )
+    return messages
+
+
 def check_languages(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -305,8 +378,14 @@ def check_languages(
 
 def _takes_path(name: str) -> bool:
     """Return whether a resolver of this name takes the organization off the path."""
-    kinds = import_string(name).__mro__
-    return PATH_RESOLVER in [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
+    return _is_kind_of(name, PATH_RESOLVER)
+
+
+def _is_kind_of(name: str, base: str) -> bool:
+    """Return whether a name is a class, or is of a class that derives from it."""
+    # A middleware may be a function.
+    kinds = getattr(import_string(name), "__mro__", ())
+    return base in [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
 
 
 def check_backends(

@@ -82,16 +82,6 @@ def database_aliases() -> Collection[str] | None:
     return aliases
 
 
-def unscoped_role() -> str | None:
-    """Return TENANCY_UNSCOPED_ROLE, the role that tenancy.unscoped() enters.
-
-    Type: str, or None for none. Default: None. On PostgreSQL 16 and later; the command
-    'create_unscoped_role' makes it, and gives the policies the form that it allows.
-    """
-    role: str | None = getattr(settings, "TENANCY_UNSCOPED_ROLE", None)
-    return role
-
-
 def limits() -> Mapping[str, int | None]:
     """Return TENANCY_LIMITS, how many of a kind there may be where no plan says.
 

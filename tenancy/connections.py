@@ -20,7 +20,7 @@ from tenancy.backends.base import Backend, get_backend
 from tenancy.backends.guard import Parameters, bare_name, guard_tables
 from tenancy.backends.shadows import Shadowing
 from tenancy.backends.statements import Columns
-from tenancy.backends.tokens import words_of
+from tenancy.backends.tokens import names_in
 from tenancy.context import LookUp, Scope, current_scope, look_up, require_scope
 from tenancy.exceptions import CrossOrganization, ScopeRequired, UnsupportedDatabase
 from tenancy.predicates import TENANT_KEY, protected_tables, tenant_field
@@ -50,9 +50,11 @@ def _guarded_tables() -> Mapping[str, Columns]:
         for table, model in tables.items():
             field = tenant_field(model)
             assert field is not None
-            key: str | None = model._meta.pk.column
-            found[bare_name(table)] = Columns(
-                _column(field).lower(), key.lower() if key else None
+            keys = tuple(_column(one).lower() for one in model._meta.pk_fields)
+            found[bare_name(table)] = (
+                Columns(_column(field).lower(), *keys)
+                if len(keys) == 1
+                else Columns(_column(field).lower(), None, keys)
             )
         _guarded = (tables, found)
     return _guarded[1]
@@ -94,8 +96,7 @@ def _refuse_tenant_tables(
     def refuse(
         execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
-        tables = protected_tables()
-        if any(word in tables for word in words_of(str(sql))):
+        if names_in(str(sql), protected_tables().keys()):
             raise error
         return execute(sql, params, many, context)
 

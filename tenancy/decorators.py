@@ -121,7 +121,9 @@ def find_refusal(
     if visit.membership is None:
         return _send_to_choice(request, visit.suspended)
     if not may_enter(visit.membership):
-        raise PermissionDenied("The member's role does not allow it.")
+        raise PermissionDenied(
+            "The member's role does not allow it. Ask an owner for another role."
+        )
     return None
 
 
@@ -131,7 +133,10 @@ def _send_to_choice(request: HttpRequest, suspended: Any) -> HttpResponseBase:
         return render(request, SUSPENDED_TEMPLATE, context, status=403)
     url = conf.choice_url()
     if url is None:
-        raise PermissionDenied("The user is in no organization.")
+        raise PermissionDenied(
+            "The user is in no organization. Set TENANCY_CHOICE_URL to where one is "
+            "chosen."
+        )
     return redirect_to_login(request.get_full_path(), resolve_url(url))
 
 

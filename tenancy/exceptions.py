@@ -226,7 +226,7 @@ class SubscriptionLive(TenancyError, ValueError):
 
 
 class ImmutableRow(TenancyError, IntegrityError):
-    """A row was to be changed, or deleted, that is written once."""
+    """A row that is written once was to be changed, or one that is kept deleted."""
 
 
 # Members

@@ -59,10 +59,23 @@ from tenancy.predicates import TENANT_KEY, InScope, tenant_field
 from tenancy.querysets import TenantQuerySet, require_own_rows, unknown_relation
 
 if TYPE_CHECKING:
-    _ManyToManyField = ManyToManyField[Any, Any]
-else:
-    # Unlike ForeignKey it takes no type arguments at run time.
+    from typing_extensions import TypeVar
+
+    # What an attribute takes and gives: django-stubs finds it by the related model.
+    _ST = TypeVar("_ST", default=Any)
+    _GT = TypeVar("_GT", default=Any)
+    _To = TypeVar("_To", bound=Model, default=Any)
+    _Through = TypeVar("_Through", bound=Model, default=Any)
     _ManyToManyField = ManyToManyField
+else:
+    _ST = _GT = _To = _Through = Any
+
+    class _ManyToManyField(ManyToManyField):
+        """A field that takes type arguments at run time, as ForeignKey does."""
+
+        def __class_getitem__(cls, arguments: Any) -> Any:
+            return cls
+
 
 BASE_MANAGER = "_tenant_rows"
 """The name of the base manager of a tenant model whose default manager narrows."""
@@ -231,6 +244,12 @@ class _ScopedJoins:
         if related is None:
             return
         own, remote = self._own_names
+        scope = current_scope()
+        if getattr(row, own) is None and (
+            scope is None or scope.organization_id is None
+        ):
+            # The organization's own field says what is missing.
+            return
         if getattr(related, remote) != getattr(row, own) and related.pk is not None:
             # The class is a Field where this runs.
             raise unknown_relation(type(row), self)  # type: ignore[arg-type]
@@ -261,7 +280,7 @@ class TenantOneToOneRel(_ScopedReverseJoins, OneToOneRel):
     """The reverse side of a TenantOneToOneField."""
 
 
-class OrganizationForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
     """The field ``organization`` of a tenant model.
 
     It is filled from the scope, is never edited, and brings the model's policy.
@@ -405,7 +424,7 @@ class TenantReverseDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-
         return TenantRelatedManager
 
 
-class TenantForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
+class TenantForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
     """A foreign key of which one end, or both, is a protected model.
 
     Takes the arguments of ForeignKey. Where both ends are protected, the model gets a
@@ -427,7 +446,7 @@ class TenantForeignKey(_ScopedJoins, ForeignKey[Any, Any]):
         _tie_when_known(self, cls)
 
 
-class TenantOneToOneField(_ScopedJoins, OneToOneField[Any, Any]):
+class TenantOneToOneField(_ScopedJoins, OneToOneField[_ST, _GT]):
     """A one-to-one relation of which one end, or both, is a protected model.
 
     See TenantForeignKey.
@@ -505,7 +524,7 @@ class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg
         return TenantManyRelatedManager
 
 
-class TenantManyToManyField(_ManyToManyField):
+class TenantManyToManyField(_ManyToManyField[_To, _Through]):
     """A many-to-many relation of a tenant model.
 
     Takes the arguments of ManyToManyField. The table between the two is itself a
@@ -641,7 +660,8 @@ def _add_constraint(
     """Add the constraint to the options; a rebuilt model of SQLite already has it."""
     constraints = model._meta.constraints
     if any(
-        isinstance(present, type(constraint)) and present.field == constraint.field
+        # A subclass holds another field than the organization.
+        type(present) is type(constraint) and present.field == constraint.field
         for present in constraints
     ):
         return

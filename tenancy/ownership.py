@@ -22,7 +22,7 @@ from django.db.models import QuerySet
 
 from tenancy import conf
 from tenancy.exceptions import CrossOrganization, LastOwner
-from tenancy.transactions import take_locks
+from tenancy.transactions import deleting, take_locks
 
 Key = Any  # A primary key: a UUID or an int, by the organization model.
 
@@ -57,7 +57,8 @@ def keep_owners(
         unnamed = keys - named.keys()
         owned = loose | find_owners(alias, unnamed).keys()
         if loose:
-            _ownerships(alias).filter(organization__in=loose).delete()
+            with deleting(alias):
+                _ownerships(alias).filter(organization__in=loose).delete()
         yield members
         name_owners(alias, loose | unnamed, owned=owned)
 

@@ -693,6 +693,7 @@ class OwnRowsPolicy(Policy):
                 target._meta.db_table, [column_of(target._meta.pk)]
             ),
             user=user,
+            key=target._meta.pk,
         )
 
     def _create(
@@ -712,16 +713,10 @@ class OwnRowsPolicy(Policy):
         return enforcement.remove_own_rows(editor, self.name, own)
 
 
-class Immutable(Policy):
-    """Rows are written once: the database refuses each UPDATE, in every scope.
+class _Refusal(Policy):
+    """Rows to which an event is refused in every scope."""
 
-    A DELETE it lets pass, since the rows of an organization go with it; the models
-    refuse that, by ImmutableModel and ImmutableRows.
-
-    Args:
-        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
-        version (int): which SQL, pinned by the migration.
-    """
+    event = ""
 
     def validate(
         self,
@@ -730,24 +725,51 @@ class Immutable(Policy):
         exclude: Iterable[str] | None = None,
         using: str = DEFAULT_DB_ALIAS,
     ) -> None:
-        """Accept every instance: saving is what is refused."""
+        """Accept every instance: what is done with it is refused."""
 
     def find_faults(
         self, model: type[Model], enforcement: Enforcement
     ) -> Iterable[Fault]:
-        """Return how what refuses the UPDATE differs."""
-        return enforcement.find_immutability_faults(self.name, _key_columns(model))
+        """Return how what refuses the event differs."""
+        columns = _key_columns(model)
+        return enforcement.find_refusal_faults(self.name, self.event, columns)
 
     def _create(
         self, model: type[Model], editor: BaseDatabaseSchemaEditor
     ) -> str | None:
         enforcement = get_enforcement(editor.connection)
-        enforcement.add_immutability(editor, self.name, _key_columns(model))
+        enforcement.add_refusal(editor, self.name, self.event, _key_columns(model))
         return None
 
     def _remove(self, model: type[Model], editor: BaseDatabaseSchemaEditor) -> str:
         enforcement = get_enforcement(editor.connection)
-        return enforcement.remove_immutability(editor, self.name, _key_columns(model))
+        columns = _key_columns(model)
+        return enforcement.remove_refusal(editor, self.name, self.event, columns)
+
+
+class Immutable(_Refusal):
+    """Rows are written once: the database refuses each UPDATE, in every scope.
+
+    Args:
+        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
+        version (int): which SQL, pinned by the migration.
+    """
+
+    event = "UPDATE"
+
+
+class Kept(_Refusal):
+    """Rows stay: the database refuses each DELETE, in every scope.
+
+    But where tenancy.transactions.deleting() says that a verb deletes what they are
+    part of: their organization, or the membership of an owner whom another one follows.
+
+    Args:
+        name (str): its own, of 54 bytes at most, that begins with "tenancy_".
+        version (int): which SQL, pinned by the migration.
+    """
+
+    event = "DELETE"
 
 
 def find_faults(connection: BaseDatabaseWrapper) -> list[Fault]:
@@ -814,18 +836,6 @@ def _find_global_models(connection: BaseDatabaseWrapper) -> list[type[Model]]:
         if table not in protected
         and router.allow_migrate_model(connection.alias, model)
         and model._meta.can_migrate(connection)
-    ]
-
-
-def find_organization_policies(
-    connection: BaseDatabaseWrapper,
-) -> list[tuple[str, Rows]]:
-    """Return the policies of a database's protected tables: names and rows."""
-    return [
-        (constraint.name, _rows_of(model, constraint.field))
-        for model in find_protected_models(connection)
-        for constraint in model._meta.constraints
-        if isinstance(constraint, OrganizationPolicy)
     ]
 
 
@@ -935,7 +945,8 @@ def _require_field(model: type[Model]) -> Field[Any, Any]:
 
 
 def _key_columns(model: type[Model]) -> TableColumns:
-    return TableColumns(model._meta.db_table, [column_of(model._meta.pk)])
+    keys = [column_of(field) for field in model._meta.pk_fields]
+    return TableColumns(model._meta.db_table, keys)
 
 
 def _rows_of(model: type[Model], name: str) -> Rows:

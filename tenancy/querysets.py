@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
 from django.db.models.query import EmptyQuerySet, RawQuerySet
-from django.db.models.sql import Query, UpdateQuery
+from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 from django.db.models.sql.where import AND, WhereNode
 
 from tenancy.context import Scope, current_scope, require_scope
@@ -109,6 +109,48 @@ class ScopedUpdateQuery(UpdateQuery):
         super().clear_where()
         if predicate is not None:
             self.where.add(predicate, AND)
+
+
+class ScopedDeleteQuery(DeleteQuery):
+    """A delete that keeps its predicate where Django deletes by keys."""
+
+    def clear_where(self) -> None:
+        """Clear the WHERE, which each batch of keys does, but for the predicate."""
+        predicate: Any = _find_predicate(self)  # As scoped_query().
+        super().clear_where()
+        if predicate is not None:
+            self.where.add(predicate, AND)
+
+
+def restrict_batches() -> None:
+    """Keep what Django's cascades change by keys alone in an organization's scope.
+
+    InnoDB would wait for whoever holds another organization's row among the keys, or
+    among all rows where it reads a small table whole.
+    """
+    _restrict_batch(DeleteQuery, "delete_batch", ScopedDeleteQuery)
+    _restrict_batch(UpdateQuery, "update_batch", ScopedUpdateQuery)
+
+
+def _restrict_batch(plain: type[Query], name: str, scoped: type[Query]) -> None:
+    run = getattr(plain, name)
+    if hasattr(run, "__wrapped__"):
+        return
+
+    @functools.wraps(run)
+    def run_scoped(self: Query, *args: Any, **kwargs: Any) -> Any:
+        scope, model = current_scope(), self.model
+        if (
+            scope is not None
+            and scope.organization_id is not None
+            and model is not None
+            and tenant_field(model) is not None
+        ):
+            self = self.chain(scoped)
+            _put_predicate_on(self, model)
+        return run(self, *args, **kwargs)
+
+    setattr(plain, name, run_scoped)
 
 
 def _is_restricted(where: WhereNode, alias: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.apps import apps
@@ -13,6 +14,7 @@ from django.db import OperationalError, connections, router, transaction
 from django.db.models import Manager, Model, QuerySet
 from django.dispatch import Signal
 
+from tenancy.backends import get_backend
 from tenancy.backends.enforcement import get_enforcement
 from tenancy.context import bind
 
@@ -84,6 +86,17 @@ def take_locks(alias: str, *, users: Any = (), organizations: Any = ()) -> None:
         *(f"user:{key}" for key in users),
         *(f"organization:{key}" for key in organizations),
     )
+
+
+@contextmanager
+def deleting(alias: str) -> Iterator[None]:
+    """Let rows that the policy Kept keeps go with what is deleted in the block.
+
+    Args:
+        alias (str): the database, of which a transaction is open.
+    """
+    with get_backend(connections[alias]).deleting():
+        yield
 
 
 def send_on_commit(

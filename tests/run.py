@@ -27,6 +27,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -647,7 +648,10 @@ def bench(arguments: list[str]) -> int:
         url = urls["TENANCY_TEST_POSTGRESQL_URL"]
         environment = {**os.environ, **urls, "TENANCY_TEST_DATABASE_URL": url}
         environment["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-        command = [str(programs / "python"), "-m", "tests.benchmarks", *arguments]
+        module = "tests.benchmarks"
+        if arguments[:1] == ["policies"]:
+            module, arguments = "tests.benchmarks.policies", arguments[1:]
+        command = [str(programs / "python"), "-m", module, *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=environment, check=False
         ).returncode
@@ -663,13 +667,14 @@ def demo(arguments: list[str]) -> int:
         extras.add("mysql")
         install_mysql_client()
     programs = make_environment("demo", python=sys.executable, extras=extras)
-    # Django's own server serves static files in this mode only.
-    os.environ.setdefault("DEBUG", "true")
     manage = [str(programs / "python"), "manage.py"]
     port = os.environ.get("PORT") or "8000"
+    # Data that end today, so that sessions, periods and invitations are current.
+    today = datetime.now(UTC).date()
+    seed = "seed_demo --organizations 2 --tasks 500 --seed 1 --if-empty"
     for command in (
         ["migrate", "--verbosity=0"],
-        shlex.split("seed_demo --organizations 2 --tasks 500 --seed 1 --if-empty"),
+        [*shlex.split(seed), f"--today={today}"],
     ):
         if code := subprocess.run(
             [*manage, *command], cwd=ROOT, check=False

@@ -23,8 +23,6 @@ LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "tenancy.User"
 TENANCY_ORGANIZATION_MODEL = "tenancy.Organization"
-# A role that exists: the tests then run with the policies that ask for it.
-TENANCY_UNSCOPED_ROLE = env.str("TENANCY_TEST_UNSCOPED_ROLE", default=None)
 ROOT_URLCONF = "project.urls"
 STATIC_URL = "static/"
 # The slow hashers protect nobody here.

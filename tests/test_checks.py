@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.core.checks import run_checks
@@ -13,12 +14,15 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import isolate_apps
 
 import tenancy
+from project import settings as demo
 from project.tracker.models import Project, Task
 from tenancy.checks import (
+    ADMIN_SITE,
     AUTHENTICATION,
     BACKEND,
     LOCALE,
     MIDDLEWARE,
+    check_admin,
     check_backends,
     check_databases,
     check_domains,
@@ -38,6 +42,7 @@ from tenancy.fields import (
 )
 from tenancy.managers import TenantManager
 from tenancy.models import Organization, TenantModel, User
+from tenancy.sites import TenantAdminSite
 from tests.apps.notes.models import Note
 
 LABEL = "notebook"
@@ -56,8 +61,13 @@ def assert_error(errors: list[Any], check_id: str, msg: str, hint: str) -> None:
 
 
 @pytest.mark.django_db
-def test_checks_when_all_is_well_find_nothing() -> None:
+def test_checks_when_all_is_well_find_nothing(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The package's, the demo's and the tests' own models pass."""
+    settings.MIDDLEWARE = demo.MIDDLEWARE
+    monkeypatch.setattr(apps.get_app_config("admin"), "default_site", ADMIN_SITE)
+
     found = [m for m in run_checks() if (m.id or "").startswith("tenancy.")]
 
     assert found == []
@@ -119,6 +129,26 @@ def test_relation_when_plain_from_global_is_e001() -> None:
         "tenancy.E001",
         "'notebook.Outside.task' is a plain ForeignKey, and one of its ends is a",
         "Make it a tenancy.fields.TenantForeignKey",
+    )
+
+
+@isolate_apps("tests.apps.notebook")
+def test_relation_when_plain_to_many_is_told_of_once() -> None:
+    """The table that Django makes for a field has no relation that could be mended."""
+
+    class Tagged(TenantModel):
+        tags = models.ManyToManyField(ContentType)
+
+        class Meta:
+            app_label = LABEL
+
+    found = [*check(Tagged), *check(Tagged.tags.through)]
+
+    assert_error(
+        found,
+        "tenancy.E001",
+        "'notebook.Tagged.tags' is a plain ManyToManyField",
+        "Make it a tenancy.fields.TenantManyToManyField",
     )
 
 
@@ -296,6 +326,41 @@ def test_unique_when_across_organizations_is_e003(
         assert errors == []
         return
     assert_error(errors, "tenancy.E003", msg, hint)
+
+
+@isolate_apps("tests.apps.notebook")
+@pytest.mark.parametrize(
+    ("expressions", "is_apart"),
+    [
+        ([("span", "&&")], False),
+        ([("organization", "<>"), ("span", "&&")], False),
+        ([(models.functions.Lower("code"), "="), ("span", "&&")], False),
+        ([("organization", "="), ("span", "&&")], True),
+        ([(models.F("organization"), "="), ("span", "&&")], True),
+    ],
+)
+def test_exclusion_when_across_organizations_is_e003(
+    expressions: list[tuple[Any, str]], is_apart: bool
+) -> None:
+    """An exclusion of PostgreSQL's compares the rows of one organization only."""
+    postgres = pytest.importorskip("django.contrib.postgres.constraints")
+
+    class Booking(TenantModel):
+        span = models.IntegerField()
+        code = models.CharField(max_length=9)
+
+        class Meta:
+            app_label = LABEL
+            constraints = [
+                postgres.ExclusionConstraint(name="apart", expressions=expressions)
+            ]
+
+    errors = check(Booking)
+
+    if is_apart:
+        assert errors == []
+    else:
+        assert_error(errors, "tenancy.E003", "excludes rows across", "btree_gist")
 
 
 @isolate_apps("tests.apps.notebook")
@@ -518,6 +583,52 @@ def test_middleware_when_before_authentication_is_e010(
         "does not stand behind 'django.contrib.auth.middleware",
         "Put it directly behind",
     )
+
+
+# W003, W004
+
+
+class OwnSite(TenantAdminSite):
+    """A project's own admin site."""
+
+
+def pass_on(get_response: Any) -> Any:
+    """A middleware that is a function."""
+    return get_response
+
+
+def test_admin_when_it_knows_no_organization_is_warned_of(settings: Any) -> None:
+    """A newcomer learns why the admin answers with 403."""
+    settings.MIDDLEWARE = [f"{__name__}.pass_on"]
+
+    missing, plain = check_admin()
+
+    assert (missing.id, plain.id) == ("tenancy.W003", "tenancy.W004")
+    assert "are in no scope" in missing.msg
+    assert "directly behind 'django.contrib.auth" in str(missing.hint)
+    assert "is a 'django.contrib.admin.sites.AdminSite'" in plain.msg
+    assert "'tenancy.apps.TenantAdminConfig'" in str(plain.hint)
+
+
+@pytest.mark.parametrize("site", [ADMIN_SITE, f"{__name__}.OwnSite"])
+def test_admin_when_it_knows_organizations_is_no_warning(
+    site: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package's site passes, and one that derives from it."""
+    settings.MIDDLEWARE = [AUTHENTICATION, MIDDLEWARE]
+    monkeypatch.setattr(apps.get_app_config("admin"), "default_site", site)
+
+    assert check_admin() == []
+
+
+def test_admin_when_it_is_not_installed_is_not_checked(settings: Any) -> None:
+    """A project without an admin needs neither."""
+    settings.MIDDLEWARE = []
+    settings.INSTALLED_APPS = [
+        name for name in settings.INSTALLED_APPS if name != "django.contrib.admin"
+    ]
+
+    assert check_admin() == []
 
 
 # E018

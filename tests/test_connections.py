@@ -220,12 +220,7 @@ def test_missing_and_foreign_key_give_one_error(
     """Who guesses a key learns nothing from the refusal."""
     texts = []
     with tenancy.scope(acme):
-        missing = Project._meta.pk.get_db_prep_value(
-            type(tasks["Acme"].project.pk)(int=1)
-            if not isinstance(tasks["Acme"].project.pk, int)
-            else 987_654,
-            connection,
-        )
+        missing = Project._meta.pk.get_db_prep_value(987_654, connection)
         foreign = Project._meta.pk.get_db_prep_value(
             tasks["Globex"].project_id, connection
         )

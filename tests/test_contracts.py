@@ -33,7 +33,7 @@ from django.db.models.fields.related_descriptors import (
 )
 from django.db.models.options import Options
 from django.db.models.query import EmptyQuerySet, RawQuerySet
-from django.db.models.sql import Query, UpdateQuery
+from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import AND, WhereNode
 
@@ -83,6 +83,21 @@ def test_trim_start_when_excluding_is_called_on_the_queries_own_class() -> None:
 
     assert "query = self.__class__(self.model)" in source
     assert "query.trim_start(names_with_path)" in source
+
+
+@pytest.mark.parametrize(
+    ("batch", "caller"),
+    [
+        (DeleteQuery.delete_batch, "delete_batch"),
+        (UpdateQuery.update_batch, "update_batch"),
+    ],
+)
+def test_batch_when_cascading_clears_the_where(batch: Any, caller: str) -> None:
+    """Collector.delete() works by keys through methods that clear_where() first."""
+    source = inspect.getsource(batch)
+
+    assert f".{caller}(" in inspect.getsource(Collector.delete)
+    assert source.index("self.clear_where()") < source.index("self.add_filter(")
 
 
 def test_base_manager_when_related_row_is_fetched_is_used() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from django.apps import apps
@@ -13,7 +13,7 @@ from django.forms import modelform_factory
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 import tenancy
-from project.tracker.models import Bookmark, Comment, Project, Task
+from project.tracker.models import Bookmark, Comment, Label, Project, Task
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.fields import (
     OrganizationForeignKey,
@@ -71,6 +71,20 @@ def test_organization_when_missing_and_unscoped_raises(acme: Organization) -> No
         pytest.raises(ScopeRequired, match="A Project was saved with no organization"),
     ):
         Project(name="x").save()
+
+
+def test_organization_when_missing_beside_a_relation_raises(
+    acme: Organization,
+) -> None:
+    """What is missing is named, though a row that is referred to has one."""
+    with tenancy.scope(acme):
+        project = Project.objects.create(name="Atlas")
+
+    with (
+        tenancy.unscoped("test"),
+        pytest.raises(ScopeRequired, match="A Task was saved with no organization"),
+    ):
+        Task.objects.create(project=project, title="Survey")
 
 
 def test_organization_when_an_expression_raises(
@@ -228,6 +242,20 @@ def test_relation_when_remote_is_global_restricts_nothing() -> None:
     assert field.remote_field.get_extra_restriction("n", "u").children
 
 
+def test_relation_when_read_has_the_related_type(acme: Organization) -> None:
+    """A type checker knows what a relation gives, and what a manager finds."""
+    with tenancy.scope(acme):
+        project = Project.objects.create(name="Atlas")
+        task = Task.objects.create(project=project, title="Survey")
+
+        assert_type(Task.objects.get(pk=task.pk), Task)
+        assert_type(Task.objects.filter(title="Survey"), models.QuerySet[Task, Task])
+        assert_type(task.project, Project)
+        assert_type(task.assignee, Membership | None)
+        assert_type(task.labels.first(), Label | None)
+        assert_type(task.organization, Organization)
+
+
 def test_relation_when_row_is_held_is_judged_without_query(
     acme: Organization, globex: Organization, project: Project
 ) -> None:
@@ -288,7 +316,7 @@ def test_relation_when_global_row_is_saved_in_no_scope_takes_any_key(
 
 def test_many_when_made_has_a_tenant_table() -> None:
     """The table between two models is named and shaped as Django's, and protected."""
-    through = Task.labels.through
+    through: Any = Task.labels.through  # Any: Django's is in the stubs.
 
     assert through._meta.db_table == "tracker_task_labels"
     assert through._meta.auto_created is Task
@@ -311,8 +339,10 @@ def test_many_when_to_self_names_both_sides() -> None:
 
 def test_many_when_through_is_given_makes_no_table() -> None:
     """A table of the project's own stays what it is."""
-    assert Note.places.through._meta.auto_created is False
-    assert Note.places.through is apps.get_model("notebook", "Placing")
+    through: Any = Note.places.through  # Any: the stubs do not find it.
+
+    assert through._meta.auto_created is False
+    assert through is apps.get_model("notebook", "Placing")
 
 
 def test_many_when_deconstructed_is_itself() -> None:

@@ -14,7 +14,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import connection
+from django.db import connection, transaction
 from django.http import (
     FileResponse,
     Http404,
@@ -38,6 +38,7 @@ from tenancy.context import Scope
 from tenancy.decorators import organization_not_required
 from tenancy.middleware import SESSION_KEY, TenancyMiddleware, switch_organization
 from tenancy.models import Membership, Organization, Session, User
+from tenancy.transactions import deleting
 
 Get = Callable[[str], Any]  # A test client's response has more than HttpResponse.
 
@@ -561,7 +562,8 @@ def test_engine_refuses_whoever_may_not_act(
     else:
         with tenancy.unscoped("past the verbs"), connection.cursor() as cursor:
             # Which names the owners, who could not end.
-            cursor.execute("DELETE FROM tenancy_ownership")
+            with transaction.atomic(), deleting("default"):
+                cursor.execute("DELETE FROM tenancy_ownership")
             cursor.execute("UPDATE tenancy_membership SET ended_at = %s", [now])
 
     told = get("/show/").json()

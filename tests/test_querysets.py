@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import NotSupportedError, connection, models
 from django.db.models import F, Q, QuerySet
+from django.db.models.sql import DeleteQuery, UpdateQuery
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 import tenancy
@@ -361,3 +362,35 @@ def test_update_over_a_join_changes_own_rows(
     with tenancy.unscoped("look"):
         found = dict(Task.objects.values_list("organization_id", "priority"))
     assert found == {acme.pk: 2, globex.pk: 1}
+
+
+CHANGES: Any = {"name": "new"}  # The stubs of update_batch() know keys only.
+BATCHES: dict[str, Any] = {
+    "delete": lambda keys: DeleteQuery(Project).delete_batch(keys, "default"),
+    "update": lambda keys: UpdateQuery(Project).update_batch(keys, CHANGES, "default"),
+}
+
+
+@pytest.mark.parametrize("run", BATCHES.values(), ids=BATCHES)
+def test_batch_of_keys_when_in_scope_reaches_its_rows_only(
+    run: Any, one: Project, two: Project, acme: Organization
+) -> None:
+    """What a cascade deletes or updates by keys has the predicate too."""
+    with tenancy.scope(acme), CaptureQueriesContext(connection) as queries:
+        run([one.pk, two.pk])
+
+    (query,) = queries
+    assert "organization_id" in query["sql"].partition(" WHERE ")[2]
+    with tenancy.unscoped("a test"):
+        assert names(Project.objects.all()) in (["two"], ["new", "two"])
+
+
+@pytest.mark.parametrize("run", BATCHES.values(), ids=BATCHES)
+def test_batch_of_keys_when_unscoped_reaches_all(
+    run: Any, one: Project, two: Project
+) -> None:
+    """Outside any organization the keys alone decide."""
+    with tenancy.unscoped("a test"), CaptureQueriesContext(connection) as queries:
+        run([one.pk, two.pk])
+
+    assert "organization_id" not in queries[0]["sql"].partition(" WHERE ")[2]

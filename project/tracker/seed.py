@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import string
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission
@@ -20,7 +21,8 @@ from django.db import connection, transaction
 from django.utils.text import slugify
 
 import tenancy
-from project.tracker import vocabulary
+from project.tracker import history, vocabulary
+from project.tracker.identifiers import make_id
 from project.tracker.models import (
     Attachment,
     Bookmark,
@@ -29,15 +31,27 @@ from project.tracker.models import (
     Project,
     Task,
 )
-from tenancy.models import Membership, Organization, Role, User
+from tenancy.models import (
+    Membership,
+    Organization,
+    OrganizationSlug,
+    Role,
+    StampedModel,
+    User,
+)
 
 PASSWORD = "demo"
 STAFF = "Organization staff"
 # Fixed, so that the data of a seed are the same on any day.
-NOW = datetime(2026, 11, 16, 9, 0, tzinfo=UTC)
+TODAY = date(2026, 11, 16)
 TASKS_A_STEP = 1000
-COLLEAGUES = 5
+COLLEAGUES = 6
+FORMER = 2
 FILES = 6
+REVIEWER = "reviewer"
+REVIEWS = ["tracker.view_project", "tracker.view_task", "tracker.add_comment"]
+# Of the first members of an organization; the others are plain members.
+ROLES = ("owner", "member", "admin", REVIEWER)
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,12 @@ def count_rows() -> tuple[int, int]:
 
 @transaction.atomic
 def fill(
-    *, organizations: int, tasks: int, seed: int, advance: Callable[[int], object]
+    *,
+    organizations: int,
+    tasks: int,
+    seed: int,
+    advance: Callable[[int], object],
+    today: date = TODAY,
 ) -> None:
     """Fill an empty database, or leave it as it is when a step fails.
 
@@ -90,21 +109,65 @@ def fill(
         tasks (int): how many, over all organizations.
         seed (int): the same seed gives the same rows, except hashes of other hashers.
         advance (Callable): is told the number of tasks made at each step.
+        today (date): the day on which the story ends.
     """
-    source = random.Random(seed)
-    people = _People(source)
+    with _keep_times():
+        _fill(organizations, tasks, random.Random(seed), advance, today)
+    _reset_sequences()
+
+
+@contextmanager
+def _keep_times() -> Iterator[None]:
+    """Let rows keep the times that they are given, where Django would say now."""
+    fields: list[Any] = [  # Any: a DateTimeField, which alone has 'auto_now'.
+        model._meta.get_field("updated_at")
+        for model in apps.get_models()
+        # The slugs' rows are made by the organizations, which give no times.
+        if issubclass(model, StampedModel) and model is not OrganizationSlug
+    ]
+    for field in fields:
+        field.auto_now = False
+    try:
+        yield
+    finally:
+        for field in fields:
+            field.auto_now = True
+
+
+def _fill(
+    organizations: int,
+    tasks: int,
+    source: random.Random,
+    advance: Callable[[int], object],
+    today: date,
+) -> None:
+    # The day's first moment, so that nothing is later than whoever looks.
+    now = datetime.combine(today, time(tzinfo=UTC))
+    people = _People(source, now)
+    plans = history.make_plans(source, now)
     first_task = 1
-    for number, organization in enumerate(_make_organizations(source, organizations)):
+    rows = _make_organizations(source, organizations, now)
+    for number, organization in enumerate(rows):
         count = tasks // organizations + (number < tasks % organizations)
         with tenancy.scope(organization):
             tracker = _Tracker(source, organization, people, number, first_task)
             tracker.fill(count, advance)
+            past = history.History(
+                source,
+                organization,
+                members=tracker.members,
+                former=people.list_former(organization),
+                number=number,
+                now=now,
+            )
+            past.fill(plans)
         first_task += count
     people.finish()
-    _reset_sequences()
 
 
-def _make_organizations(source: random.Random, count: int) -> list[Organization]:
+def _make_organizations(
+    source: random.Random, count: int, now: datetime
+) -> list[Organization]:
     names = ["Acme", "Globex"]
     pairs = [
         f"{first} {second}"
@@ -114,20 +177,27 @@ def _make_organizations(source: random.Random, count: int) -> list[Organization]
     names += source.sample(pairs, len(pairs))
     names += [f"{name} {number}" for number in range(2, 42) for name in pairs]
     rows = [
-        Organization(id=_make_id(source), name=name, slug=slugify(name), created_at=NOW)
-        for name in names[:count]
+        Organization(
+            id=make_id(source),
+            name=name,
+            slug=slugify(name),
+            billing_customer_id=f"cus_{source.getrandbits(56):014x}",
+            created_at=now - history.AGE + timedelta(days=number % 60, hours=9),
+            updated_at=now,
+        )
+        for number, name in enumerate(names[:count])
     ]
     with tenancy.unscoped("seed_demo: make the organizations"):
         Organization.objects.bulk_create(rows)
-        Organization.objects.update(updated_at=NOW)
     return rows
 
 
 class _People:
     """The users, who are global, and what only some of them are."""
 
-    def __init__(self, source: random.Random) -> None:
+    def __init__(self, source: random.Random, now: datetime) -> None:
         self.source = source
+        self.now = now
         # Computed once: a hash takes longer than a thousand rows.
         salt = "".join(source.choices(string.ascii_letters + string.digits, k=22))
         self.password = make_password(PASSWORD, salt=salt)
@@ -138,17 +208,18 @@ class _People:
             is_staff=True, is_superuser=True
         )
 
-    def add(self, email: str, name: str) -> User:
+    def add(self, email: str, name: str, *, is_verified: bool = True) -> User:
         """Make a user, once for each address."""
         if email not in self.by_email:
             user = User(
-                id=_make_id(self.source),
+                id=make_id(self.source),
                 email=email,
                 name=name,
                 password=self.password,
-                created_at=NOW,
-                email_verified_at=NOW,
+                created_at=self.now - history.AGE,
+                email_verified_at=self.now - history.AGE if is_verified else None,
             )
+            user.updated_at = user.created_at
             user.save(force_insert=True)
             self.by_email[email] = user
         return self.by_email[email]
@@ -160,14 +231,24 @@ class _People:
             for person in SIGN_INS
             if organization.name in person.organizations
         ]
-        for _ in range(COLLEAGUES):
+        return members + self._add_some(organization, COLLEAGUES)
+
+    def list_former(self, organization: Organization) -> list[User]:
+        """Return who belonged to an organization once."""
+        return self._add_some(organization, FORMER)
+
+    def _add_some(self, organization: Organization, count: int) -> list[User]:
+        """Make users of an organization, nobody twice."""
+        found: list[User] = []
+        while len(found) < count:
             first = self.source.choice(vocabulary.FIRST_NAMES)
             last = self.source.choice(vocabulary.LAST_NAMES)
             email = f"{first}.{last}@{organization.slug}.example".lower()
-            user = self.add(email, f"{first} {last}")
-            if user not in members:
-                members.append(user)
-        return members
+            if email not in self.by_email:
+                is_verified = self.source.random() < 0.8
+                user = self.add(email, f"{first} {last}", is_verified=is_verified)
+                found.append(user)
+        return found
 
     def finish(self) -> None:
         """Let those with an organization of their own see its rows in the admin."""
@@ -181,7 +262,7 @@ class _People:
         users = User.objects.filter(email__in=staff)
         group.user_set.set(users)
         users.update(is_staff=True)
-        User.objects.update(updated_at=NOW)
+        history.trace_people(self.source, list(self.by_email.values()), self.now)
 
 
 class _Tracker:
@@ -196,6 +277,7 @@ class _Tracker:
         first_task: int,
     ) -> None:
         self.source = source
+        self.now = people.now
         self.organization = organization
         self.theme = vocabulary.theme_of(organization.name)
         self.first_task = first_task
@@ -207,7 +289,12 @@ class _Tracker:
     def _make_projects(self, number: int) -> list[Project]:
         first = number * len(self.theme.projects) + 1
         projects = [
-            Project(id=key, name=name, description=description, created_at=NOW)
+            Project(
+                id=key,
+                name=name,
+                description=description,
+                created_at=self.organization.created_at,
+            )
             for key, (name, description) in enumerate(self.theme.projects, first)
         ]
         Project.objects.bulk_create(projects)
@@ -223,31 +310,38 @@ class _Tracker:
         return labels
 
     def _make_members(self) -> list[Membership]:
-        roles = {
-            role.key: role
-            for role in Role.objects.bulk_create(
-                Role(
-                    id=_make_id(self.source),
-                    key=built_in.value,
-                    name=str(built_in.label),
-                    created_at=NOW,
+        """Make the owner, who was there first, and those who came one by one."""
+        roles = self._make_roles()
+        founded = self.organization.created_at
+        span = (self.now - founded) // len(self.users)
+        members = []
+        for position, user in enumerate(self.users):
+            joined = founded + position * span
+            if position:
+                joined += span * self.source.random()
+            members.append(
+                Membership(
+                    id=make_id(self.source),
+                    user=user,
+                    role=roles[ROLES[position] if position < len(ROLES) else "member"],
+                    created_at=joined,
+                    updated_at=joined,
+                    last_active_at=self.now - timedelta(hours=position * 7 + 1),
                 )
-                for built_in in Role.BuiltIn
             )
-        }
-        members = [
-            Membership(
-                id=_make_id(self.source),
-                user=user,
-                role=roles["member" if position else "owner"],
-                created_at=NOW,
-            )
-            for position, user in enumerate(self.users)
+        return Membership.objects.bulk_create(members)
+
+    def _make_roles(self) -> dict[str, Role]:
+        founded = self.organization.created_at
+        rows = [
+            Role(key=built_in.value, name=str(built_in.label))
+            for built_in in Role.BuiltIn
         ]
-        Membership.objects.bulk_create(members)
-        Role.objects.update(updated_at=NOW)
-        Membership.objects.update(updated_at=NOW)
-        return members
+        rows.append(Role(key=REVIEWER, name="reviewer", permissions=REVIEWS))
+        for row in rows:
+            row.id = make_id(self.source)
+            row.created_at = row.updated_at = founded
+        return {role.key: role for role in Role.objects.bulk_create(rows)}
 
     def fill(self, count: int, advance: Callable[[int], object]) -> None:
         """Make the tasks, a bounded number at a time."""
@@ -265,11 +359,11 @@ class _Tracker:
 
     def _make_task(self, key: int) -> Task:
         source = self.source
-        created_at = NOW - timedelta(minutes=source.randrange(60 * 24 * 180))
+        created_at = self.now - timedelta(minutes=source.randrange(60 * 24 * 180))
         status = source.choices(["todo", "doing", "done"], [5, 2, 4])[0]
         due_on: date | None = None
         if source.random() < 0.4:
-            due_on = NOW.date() + timedelta(days=source.randrange(-20, 60))
+            due_on = self.now.date() + timedelta(days=source.randrange(-20, 60))
         is_assigned = status != "todo" or source.random() < 0.4
         return Task(
             id=key,
@@ -335,15 +429,11 @@ class _Tracker:
     def _make_bookmarks(self, tasks: list[Task]) -> None:
         known = {person.email for person in SIGN_INS}
         Bookmark.objects.bulk_create(
-            Bookmark(user=user, task=task, created_at=NOW)
+            Bookmark(user=user, task=task, created_at=self.now)
             for user in self.users
             if user.email in known
             for task in self.source.sample(tasks, min(4, len(tasks)))
         )
-
-
-def _make_id(source: random.Random) -> uuid.UUID:
-    return uuid.UUID(int=source.getrandbits(128), version=4)
 
 
 def _reset_sequences() -> None:

@@ -173,6 +173,30 @@ LAST_NAMES = (
     "Jensen",
 )
 
+TEAMS = (
+    ("Support", "Answers customers, and asks everybody else."),
+    ("Engineering", "Builds it, and is woken when it stops."),
+    ("Board", "Sees the numbers first."),
+)
+PURCHASES = (
+    ("Training day, on site", 120000),
+    ("Import of old tasks", 45000),
+    ("Extra storage, 100 GB", 6000),
+    ("Printed task board", 8900),
+    ("Security review", 99000),
+)
+BROWSERS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like "
+    "Gecko) Version/18.5 Safari/605.1.15",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Mobile Safari/537.36",
+)
+
 
 def theme_of(name: str) -> Theme:
     """Return the theme of an organization, which names no other organization's."""

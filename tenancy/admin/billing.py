@@ -24,6 +24,22 @@ from tenancy.admin.base import (
 )
 from tenancy.models import Organization, Plan, Subscription
 
+HELP_TEXTS = {
+    "product": _(
+        "Plans of one product take each other's place; an organization has one live "
+        "subscription to each product."
+    ),
+    "is_active": _("Whether it is offered. Subscriptions that it has go on."),
+    "limits": _(
+        'Whole numbers by name: {"members": 20, "teams": null}. What is left out, or '
+        "null, is not limited by the plan."
+    ),
+    "prices": _(
+        "Amounts in minor units, such as cents, by interval and currency: "
+        '{"month": {"EUR": 1200}}.'
+    ),
+}
+
 
 class PlanAdmin(SuperuserAdmin):
     """The admin of plans, which superusers offer."""
@@ -45,6 +61,16 @@ class PlanAdmin(SuperuserAdmin):
         "created_at",
         "updated_at",
     )
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the form, which says how limits and prices are written."""
+        kwargs["help_texts"] = {
+            **HELP_TEXTS,
+            **(kwargs.get("help_texts") or {}),
+        }
+        return super().get_form(request, obj, change=change, **kwargs)
 
 
 class PlanForm(ActionForm):

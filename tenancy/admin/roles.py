@@ -15,7 +15,7 @@ from tenancy.permissions import find_permissions
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
     permissions = forms.MultipleChoiceField(
-        label=_("permissions"),
+        label=_("Permissions"),
         required=False,
         choices=lambda: [(name, name) for name in sorted(find_permissions())],
         widget=FilteredSelectMultiple(_("permissions"), is_stacked=False),

@@ -78,8 +78,8 @@ class SessionAdmin(ActingAdmin, ReadOnlyAdmin, SuperuserAdmin):
     row_actions = (
         RowAction(
             name="end",
-            label=_("End sessions"),
-            question=_("Sign these browsers out?"),
+            label=_("Sign out"),
+            question=_("Sign out what is listed here?"),
             run=_end,
             applies=lambda session: session.is_live,
             is_danger=True,

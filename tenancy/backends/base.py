@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +15,12 @@ from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
 from tenancy import conf
-from tenancy.backends.enforcement import IMMUTABLE, Enforcement, get_enforcement
+from tenancy.backends.enforcement import (
+    IMMUTABLE,
+    KEPT,
+    Enforcement,
+    get_enforcement,
+)
 from tenancy.backends.guard import (
     PLAIN_FUNCTIONS,
     Guard,
@@ -23,7 +29,7 @@ from tenancy.backends.guard import (
     refuse,
 )
 from tenancy.backends.statements import Statement
-from tenancy.backends.tokens import Dialect, words_of
+from tenancy.backends.tokens import Dialect, names_in
 from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import (
     CrossOrganization,
@@ -95,9 +101,9 @@ class Catalog:
         if not body:
             return True
         seen.add(name)
-        return any(
-            word in protected or self._hides(word, protected, seen)
-            for word in words_of(body)
+        return bool(names_in(body, protected)) or any(
+            self._hides(other, protected, seen)
+            for other in names_in(body, self.definitions)
         )
 
 
@@ -124,6 +130,16 @@ class Backend:
         self._place = (connection.vendor, connection.alias)
         self.guard = self._guards.setdefault(self._place, Guard(self.dialect))
         self._keys: dict[tuple[Any, Any], str] = {}
+        self._deletions = 0
+
+    @contextmanager
+    def deleting(self) -> Iterator[None]:
+        """Let rows that are kept be deleted: what they are part of is."""
+        self._deletions += 1
+        try:
+            yield
+        finally:
+            self._deletions -= 1
 
     @property
     def enforcement(self) -> Enforcement:
@@ -229,8 +245,14 @@ class Backend:
 
         Raises:
             CrossOrganization: the error is one.
-            ImmutableRow: a row that is written once was to be changed.
+            ImmutableRow: a row that is written once was to be changed, or one that is
+                kept deleted.
         """
+        if KEPT in str(error):
+            raise ImmutableRow(
+                "The database refused to delete a row that is kept. It goes with its "
+                "organization only: use organization.delete()."
+            ) from error
         if IMMUTABLE in str(error):
             raise ImmutableRow(
                 "The database refused to change a row that is written once. Write "
@@ -299,11 +321,12 @@ class Backend:
         """
         names = statement.sources | (statement.functions - PLAIN_FUNCTIONS)
         names -= self.guard.names
-        if not names:
+        if not names and not statement.text:
             return (), True
         catalog = self._catalogs.get(self._place)
         if catalog is None or not names <= catalog.tables:
             catalog = self._catalogs[self._place] = self.load_catalog()
+        names |= names_in(statement.text, catalog.definitions)
         sources = statement.sources - self.guard.names - statement.expressions
         is_known = all(
             name in catalog.tables

@@ -32,6 +32,12 @@ REFUSAL = "tenancy: a row of another organization, or no active scope"
 IMMUTABLE = "a row that is written once was to be changed (tenancy)"
 """The text of the refusal to change a row that never changes."""
 
+KEPT = "a row that is kept was to be deleted (tenancy)"
+"""The text of the refusal to delete a row outside a deletion that may take it."""
+
+REFUSALS = {"UPDATE": IMMUTABLE, "DELETE": KEPT}
+"""What the triggers that refuse an event to every scope say."""
+
 TRIGGER_EVENTS = ("INSERT", "UPDATE", "DELETE")
 
 PREFIX = "tenancy_"
@@ -83,13 +89,18 @@ class Rows:
     def columns(self) -> TableColumns:
         """Return a reference to the columns, organization first."""
         names = [column_of(self.organization)]
-        if not self.is_organization:
-            names.append(column_of(self.key))
+        # A key of several columns has none of its own.
+        if self.key.column is not None and not self.is_organization:
+            names.append(self.key.column)
         return TableColumns(self.table, names)
 
     def target(self) -> TableColumns | None:
-        """Return the columns to which composite keys refer; None of organizations."""
-        if self.is_organization:
+        """Return the columns to which composite keys refer, or None.
+
+        None of organizations, and of rows whose key is of several columns, to which
+        Django has no relations.
+        """
+        if self.is_organization or self.key.column is None:
             return None
         names = [column_of(self.key), column_of(self.organization)]
         return TableColumns(self.table, names)
@@ -121,11 +132,13 @@ class OwnRows:
             organization.
         organization (TableColumns): the organization's table and key.
         user (Field): the field of the user's key, for its type.
+        key (Field): the field of the organization's key, for its type.
     """
 
     membership: TableColumns
     organization: TableColumns
     user: Field[Any, Any]
+    key: Field[Any, Any]
 
 
 _BY_VENDOR = {
@@ -319,21 +332,30 @@ class Enforcement:
         """Withdraw it; return the last statement."""
         return NOTHING
 
-    def add_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def add_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> None:
-        """Defer the trigger that refuses to change a table's rows.
+        """Defer the trigger that refuses to change or to delete a table's rows.
 
         Args:
+            event (str): "UPDATE", or "DELETE" but where Backend.deleting() allows it.
             columns (TableColumns): the table, and its primary key's column.
         """
-        for write in (self._write_drop_immutable, self._write_immutable):
+        for write in (self._write_drop_refusal, self._write_refusal):
             editor.deferred_sql.append(
-                Rule(name, partial(write, name), columns=columns)
+                Rule(name, partial(write, name, event), columns=columns)
             )
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw it; return the last statement."""
         raise NotImplementedError
@@ -393,13 +415,13 @@ class Enforcement:
         """Return how the policies of a user's own rows differ."""
         return []
 
-    def find_immutability_faults(
-        self, name: str, columns: TableColumns
+    def find_refusal_faults(
+        self, name: str, event: str, columns: TableColumns
     ) -> Iterable[Fault]:
-        """Return how the trigger that refuses to change rows differs."""
+        """Return how the trigger that refuses to change or delete rows differs."""
         table = columns.table
-        wanted = self.free_trigger_name(name, "UPDATE", table)
-        create = self.immutable_sql(wanted, columns)
+        wanted = self.free_trigger_name(name, event, table)
+        create = self.refusal_sql(wanted, event, columns)
         found = self.find_all_triggers(table)
         body = squeeze(self.trigger_body(create))
         if body in {squeeze(one) for one in found.values()}:
@@ -426,46 +448,6 @@ class Enforcement:
             others (Collection[str]): tables of global models that refer to one.
         """
         raise NotImplementedError
-
-    # What lets tenancy.unscoped() pass by the policies, where these ask for the role.
-
-    def write_unscoped_role(self, role: str, *, member: str | None = None) -> list[str]:
-        """Return what an administrator runs, for a role that passes by the policies.
-
-        Args:
-            member (str | None): the role that may enter it; None for the connection's.
-        Raises:
-            UnsupportedDatabase: the database has no such roles.
-        """
-        raise UnsupportedDatabase(
-            f"The database '{self.connection.alias}' is of the vendor "
-            f"'{self.connection.vendor}', which has no policies for roles. Use "
-            "PostgreSQL 16 or later, or leave TENANCY_UNSCOPED_ROLE out."
-        )
-
-    def write_unscoped_rights(
-        self, role: str, *, owner: str | None = None
-    ) -> list[str]:
-        """Return what lets the role reach the tables, those that are made later too.
-
-        Args:
-            owner (str | None): who makes them; None for the connection's role.
-        """
-        return []
-
-    def write_policies(
-        self, policies: Iterable[tuple[str, Rows]], role: str | None
-    ) -> list[str]:
-        """Return what puts the form of a role, or of none, in place of any other.
-
-        Args:
-            policies (Iterable[tuple[str, Rows]]): names, and what they protect.
-        """
-        return []
-
-    def find_unscoped_role(self, role: str) -> str:
-        """Return why the connection cannot enter the role, or nothing."""
-        return ""
 
     # What is the same everywhere.
 
@@ -517,21 +499,21 @@ class Enforcement:
         return {
             name: body
             for name, body in self.find_all_triggers(table).items()
-            if IMMUTABLE not in body
+            if not any(text in body for text in REFUSALS.values())
         }
 
-    def _write_drop_immutable(self, name: str, columns: TableColumns) -> str:
-        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
+    def _write_drop_refusal(self, name: str, event: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, event, columns.table)
         if wanted not in self.find_all_triggers(columns.table):
             return NOTHING
         return f"DROP TRIGGER {self.quote(wanted)}"
 
-    def _write_immutable(self, name: str, columns: TableColumns) -> str:
-        wanted = self.free_trigger_name(name, "UPDATE", columns.table)
-        return self.immutable_sql(wanted, columns)
+    def _write_refusal(self, name: str, event: str, columns: TableColumns) -> str:
+        wanted = self.free_trigger_name(name, event, columns.table)
+        return self.refusal_sql(wanted, event, columns)
 
-    def immutable_sql(self, name: str, columns: TableColumns) -> str:
-        """Return the statement that creates the trigger that refuses an UPDATE."""
+    def refusal_sql(self, name: str, event: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an event."""
         raise NotImplementedError
 
     def trigger_sql(self, name: str, event: str, columns: TableColumns) -> str:

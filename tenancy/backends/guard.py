@@ -399,8 +399,9 @@ class Guard:
                 views.update(hiding)
                 is_lasting = is_lasting and is_known
             if reading.doubt:
-                # Any word may be a name that was not read as one.
-                views.update(find_views(Statement(sources=plain_words(sql)))[0])
+                # Anything may be a name that was not read as one.
+                whole = Statement(sources=plain_words(sql), text=sql)
+                views.update(find_views(whole)[0])
         return Verdict(reading, tables, views), is_lasting
 
     def _forget_some(self) -> None:

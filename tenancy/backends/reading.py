@@ -223,9 +223,26 @@ class Reader:
                 statement.tables.add(table)
             if self._text(index + 1) == "(":
                 statement.functions.add(name)
+            if self._is_equated(index):
+                statement.equated.add(name)
+            if self._word(index + 1) in ("ASC", "DESC"):
+                statement.ordered.add((name, self._word(index + 1)))
         # A name in single quotes is none of the identifiers.
         statement.tables.update(found.table for found in statement.occurrences)
         return statement
+
+    def _is_equated(self, index: int) -> bool:
+        """Return whether a name is compared so that an index finds it by its value."""
+        start = index
+        while self._text(start - 1) == ".":
+            start -= 2
+        if self._text(start - 1) == "=" or self._text(index + 1) == "=":
+            return True
+        if self._word(index + 1) == "IS":
+            return self._word(index + 2) == "NULL"
+        while self._text(start - 1) == "(":
+            start -= 1
+        return self._word(index + 1) == "IN" and self._word(start - 1) != "NOT"
 
     # The beginning
 
@@ -357,8 +374,12 @@ class Reader:
             end = self._end_of_assignments(index + 1, frozenset())
             is_plain = self._word(end) == "WHERE"
             index = end if is_plain else self._find_at_depth("WHERE", index)
-        if key is None or self._word(index) != "WHERE":
+        if self._word(index) != "WHERE":
             return False
+        if key is None:
+            return self._is_by_keys(index + 1, target, is_plain=is_plain) or (
+                is_plain and self._is_by_each_key(index + 1, target)
+            )
         end = self._end_of_path(index + 1)
         if not end or self.tokens[end - 1].name != key:
             return False
@@ -373,18 +394,88 @@ class Reader:
         if close != last - 1:
             return False
         if self._word(end + 2) == "SELECT":
-            return self._selects_keys(end + 2, close, target, key)
-        values = range(end + 2, close)
-        return (
-            is_plain
-            and len(values) % 2 == 1
-            and all(
-                self._text(place) == "," if number % 2 else self._is_value(place)
-                for number, place in enumerate(values)
-            )
+            return self._selects_keys(end + 2, close, target, (key,))
+        return is_plain and self._are_values(end + 2, close)
+
+    def _is_by_keys(self, index: int, target: str, *, is_plain: bool) -> bool:
+        """Return whether "(key, key) IN ((value, value), ...)" ends the text."""
+        keys = self.protected[target].keys
+        if self._text(index) != "(":
+            return False
+        named = []
+        while self._text(index) in ("(", ","):
+            end = self._end_of_path(index + 1)
+            if not end or (end - index > 2 and self.tokens[end - 3].name != target):
+                return False
+            named.append(self.tokens[end - 1].name)
+            index = end
+        close = self._close_of(index + 2)
+        if (
+            tuple(named) != keys
+            or [self._text(index), self._word(index + 1)] != [")", "IN"]
+            or self._text(index + 2) != "("
+            or close != len(self.tokens) - 1
+        ):
+            return False
+        start = index + 3
+        if self._word(start) == "SELECT":
+            return self._selects_keys(start, close, target, keys)
+        while is_plain and start < close:
+            end = start
+            # A run of placeholders may hold several rows.
+            if self._text(start) == "(":
+                end = self._close_of(start)
+                if not self._are_values(start + 1, end):
+                    return False
+            elif self.tokens[start].kind != PLACEHOLDER or (
+                not self.tokens[start].text.startswith("(")
+            ):
+                return False
+            start = end + 1 + (self._text(end + 1) == ",")
+        return start == close
+
+    def _is_by_each_key(self, index: int, target: str) -> bool:
+        """Return whether "((key = value AND key = value) OR ...)" ends the text.
+
+        A part of a key would tell of any row that has it.
+        """
+        close = self._close_of(index)
+        if self._text(index) != "(" or close != len(self.tokens) - 1:
+            return False
+        if self._text(index + 1) != "(":
+            return self._is_whole_key(index + 1, close, target)
+        start = index + 1
+        while self._text(start) == "(":
+            end = self._close_of(start)
+            if not self._is_whole_key(start + 1, end, target):
+                return False
+            start = end + 1 + (self._word(end + 1) == "OR")
+        return start == close
+
+    def _is_whole_key(self, start: int, end: int, target: str) -> bool:
+        """Return whether each column of the key is compared with a value."""
+        named = []
+        while start < end:
+            after = self._end_of_path(start)
+            if not after or self._text(after) != "=" or not self._is_value(after + 1):
+                return False
+            if after - start > 1 and self.tokens[after - 3].name != target:
+                return False
+            named.append(self.tokens[after - 1].name)
+            start = after + 2 + (self._word(after + 2) == "AND")
+        return start == end and tuple(named) == self.protected[target].keys
+
+    def _are_values(self, start: int, end: int) -> bool:
+        """Return whether nothing but values and commas stands there."""
+        values = range(start, end)
+        return len(values) % 2 == 1 and all(
+            self._text(place) == "," if number % 2 else self._is_value(place)
+            for number, place in enumerate(values)
         )
 
-    def _selects_keys(self, start: int, close: int, target: str, key: str) -> bool:
+    def _selects_keys(
+        self, start: int, close: int, target: str, keys: tuple[str, ...]
+    ) -> bool:
         """Return whether a sub-select gives keys of the target's rows only.
 
         It names the target once more, which is covered or refused for itself; of the
@@ -401,8 +492,8 @@ class Reader:
                 return False
             start, close = start + 4, inner
         index = start + 1 + (self._word(start + 1) == "DISTINCT")
-        selected = self._selected_column(index)
-        if selected is None or selected[1] != key:
+        selected = self._selected_columns(index)
+        if selected is None or selected[1] != keys:
             return False
         alias = selected[0]
         occurrence = Occurrence(target, alias, self.block_at.get(start, -1))
@@ -511,14 +602,25 @@ class Reader:
 
     def _selected_column(self, index: int) -> tuple[str, str] | None:
         """Return alias and name of "alias.column [AS name] FROM"."""
-        if self._end_of_path(index) != index + 3:
-            return None
-        after = index + 3
-        if self._word(after) == "AS":
-            after += 2
-        if self._word(after) != "FROM":
-            return None
-        return self.tokens[index].written, self.tokens[index + 2].name
+        found = self._selected_columns(index)
+        return (found[0], found[1][0]) if found and len(found[1]) == 1 else None
+
+    def _selected_columns(self, index: int) -> tuple[str, tuple[str, ...]] | None:
+        """Return alias and names of "alias.column [AS name], ... FROM"."""
+        aliases: set[str] = set()
+        names: list[str] = []
+        while self._end_of_path(index) == index + 3:
+            aliases.add(self.tokens[index].written)
+            names.append(self.tokens[index + 2].name)
+            index += 3
+            if self._word(index) == "AS":
+                index += 2
+            if self._word(index) == "FROM" and len(aliases) == 1:
+                return aliases.pop(), tuple(names)
+            if self._text(index) != ",":
+                return None
+            index += 1
+        return None
 
     # One token
 

@@ -8,7 +8,7 @@ from typing import Any
 from tenancy.backends.base import Backend, Shadowed
 from tenancy.backends.guard import Parameters
 from tenancy.backends.statements import READS, WRITES
-from tenancy.backends.tokens import STRING, SYMBOL, WORD, Passing
+from tenancy.backends.tokens import STRING, SYMBOL, WORD, Passing, Token
 from tenancy.context import Scope
 from tenancy.exceptions import RawSQLRefused
 
@@ -73,13 +73,13 @@ class Shadowing:
         is_recursive = self._word(1) == "RECURSIVE"
         parts: list[str] = []
         values: list[Any] = []  # Whatever the driver takes.
-        for table in tables:
+        for spelling, table in tables.items():
             select, keys = rows_of(table, is_recursive)
             places = tuple(
                 self._placeholder(len(values) + number) for number in range(len(keys))
             )
             values.extend(keys)
-            quoted = self.backend.connection.ops.quote_name(table)
+            quoted = self.backend.connection.ops.quote_name(spelling)
             parts.append(f"{quoted} AS ({select % places})")
         if not parts:
             return Shadowed(self.sql), self.params
@@ -144,8 +144,9 @@ class Shadowing:
         # FOR UPDATE and FOR NO KEY UPDATE lock.
         return self._word(index - 1) not in ("FOR", "KEY")
 
-    def _find_tables(self, names: Collection[str]) -> list[str]:
-        found: dict[str, None] = {}
+    def _find_tables(self, names: Collection[str]) -> dict[str, str]:
+        """Return the tables that the text names, by how it spells them."""
+        found: dict[str, str] = {}
         for index, token in enumerate(self.tokens):
             is_string = token.kind == STRING
             if is_string and not self.backend.dialect.has_names_in_single_quotes:
@@ -164,8 +165,23 @@ class Shadowing:
                 continue
             if self._is_expression(index):
                 self._refuse(f"a common table expression is named '{token.name}'")
-            found[token.name] = None
-        return list(found)
+            found[self._spell(token)] = token.name
+        return found
+
+    def _spell(self, token: Token) -> str:
+        """Return a table's name as an expression must be called to stand for it.
+
+        To some databases two names that differ in case are two, and the expression of
+        one leaves the other's table in sight.
+        """
+        features: Any = self.backend.connection.features  # Its flags are untyped.
+        if features.ignores_table_name_case:
+            return token.name
+        written = self.sql[token.start : token.end]
+        if token.kind == WORD:
+            return token.name if self.backend.dialect.folds_words else written
+        quote = written[-1]
+        return written[1:-1].replace(quote * 2, quote)
 
     def _is_column(self, index: int) -> bool:
         """Return whether "alias.name" is certainly no table of a schema."""

@@ -27,10 +27,12 @@ class Columns:
     Args:
         organization (str): holds a row's organization, in lower case.
         key (str | None): the primary key, in lower case; None of several columns.
+        keys (tuple[str, ...]): these, where there are several.
     """
 
     organization: str
     key: str | None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,11 @@ class Statement:
         sources (set[str]): every name that may be a table's or a view's.
         functions (set[str]): every name that is followed by a parenthesis.
         words (set[str]): every word of it, in upper case.
+        equated (set[str]): the names that something is said to equal, or to be IN, by
+            which an index finds rows one by one.
+        ordered (set[tuple[str, str]]): the names before ASC or DESC, and that word.
         expressions (set[str]): the names that mean its own expressions everywhere.
+        text (str): what was not understood, and may name anything.
     """
 
     verb: str = ""
@@ -102,7 +108,10 @@ class Statement:
     sources: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
+    equated: set[str] = field(default_factory=set)
+    ordered: set[tuple[str, str]] = field(default_factory=set)
     expressions: set[str] = field(default_factory=set)
+    text: str = ""
 
 
 @dataclass(slots=True)

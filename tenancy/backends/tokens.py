@@ -109,6 +109,8 @@ _CONVERTED = re.compile(r"(?<!%)%s")
 
 
 _PLAIN_WORD = re.compile(r"[a-z0-9_$]+")
+# What stands around a name, and twice where it is a part of one.
+_QUOTES = str.maketrans("", "", '"`[]')
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _UPPER = {code + 32: code for code in range(ord("A"), ord("Z") + 1)}
 
@@ -388,7 +390,10 @@ def names_in(text: str, names: Collection[str]) -> set[str]:
     """Return which names may be in a text, whatever stands beside them."""
     text = text.lower()
     found = {word for word in plain_words(text) if word in names}
+    bare = text.translate(_QUOTES)
     found.update(
-        name for name in names if not _PLAIN_WORD.fullmatch(name) and name in text
+        name
+        for name in names
+        if not _PLAIN_WORD.fullmatch(name) and name.translate(_QUOTES) in bare
     )
     return found

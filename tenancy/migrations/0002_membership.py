@@ -1140,6 +1140,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_systemevent_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_systemevent_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -1237,6 +1238,12 @@ class Migration(migrations.Migration):
                         auto_now=True,
                         db_default=django.db.models.functions.datetime.Now(),
                         verbose_name="updated at",
+                    ),
+                ),
+                (
+                    "live",
+                    models.BooleanField(
+                        default=True, editable=False, verbose_name="live"
                     ),
                 ),
                 (
@@ -1637,6 +1644,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_auditevent_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_auditevent_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -2055,6 +2063,7 @@ class Migration(migrations.Migration):
                     tenancy.policies.Immutable(
                         name="tenancy_purchase_immutable", version=1
                     ),
+                    tenancy.policies.Kept(name="tenancy_purchase_kept", version=1),
                     models.CheckConstraint(
                         condition=models.Q(
                             tenancy.backends.kinds.HasKind(
@@ -2167,8 +2176,30 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="ownership",
+            constraint=tenancy.policies.Kept(name="tenancy_ownership_kept", version=1),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
             constraint=tenancy.policies.OrganizationPolicy(
                 field="organization", name="tenancy_tenancy_ownership_6640ac", version=1
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameOrganization(
+                field="membership",
+                name="tenancy_tenancy_ownership_membership_b22241",
+                to="tenancy.membership",
+                version=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="ownership",
+            constraint=tenancy.policies.SameOrganization(
+                field="role",
+                name="tenancy_tenancy_ownership_role_671c40",
+                to="tenancy.role",
+                version=1,
             ),
         ),
         migrations.AddConstraint(
@@ -2391,6 +2422,17 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tenancy_session_end_dated",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="session",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("revoked_at", None),
+                    ("revoked_at__gte", models.F("created_at")),
+                    _connector="OR",
+                ),
+                name="tenancy_session_end_in_order",
             ),
         ),
         migrations.AddConstraint(
@@ -2685,6 +2727,23 @@ class Migration(migrations.Migration):
                 fields=("organization", "team", "membership"),
                 name="tenancy_teammembership_once",
                 violation_error_message="The member is in the team already.",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="teammembership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("live", True)),
+                name="tenancy_teammembership_of_live",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="teammembership",
+            constraint=tenancy.policies.SameValue(
+                field="membership",
+                name="tenancy_teammembership_live",
+                to="tenancy.membership",
+                value="live",
+                version=1,
             ),
         ),
         migrations.AddConstraint(

@@ -15,7 +15,7 @@ from tenancy.managers import TenantManager
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.models.tenant_model import TenantModel
 from tenancy.origin import current_origin
-from tenancy.policies import Immutable
+from tenancy.policies import Immutable, Kept
 from tenancy.querysets import ImmutableRows, TenantQuerySet
 from tenancy.texts import ExactCharField
 
@@ -150,6 +150,7 @@ class AuditEvent(ImmutableModel, TenantModel):
                 condition=~Q(action=""), name="tenancy_auditevent_action"
             ),
             Immutable(name="tenancy_auditevent_immutable"),
+            Kept(name="tenancy_auditevent_kept"),
             is_object("details", name="tenancy_auditevent_details_kind"),
         ]
 

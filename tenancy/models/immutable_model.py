@@ -10,9 +10,9 @@ from tenancy.querysets import refuse_change
 class ImmutableModel(models.Model):
     """A row that is written once.
 
-    The ORM refuses to change or delete it; the database refuses each UPDATE, by the
-    constraint Immutable that the model declares. The cascade of its organization does
-    delete it.
+    The ORM refuses to change or delete it; the database refuses each UPDATE and DELETE,
+    by the constraints Immutable and Kept that the model declares. The cascade of its
+    organization does delete it.
     """
 
     class Meta:

@@ -9,7 +9,15 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models, transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import (
+    Case,
+    DateTimeField,
+    ExpressionWrapper,
+    F,
+    Q,
+    Value,
+    When,
+)
 from django.db.models.signals import class_prepared, post_delete, pre_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -55,7 +63,13 @@ from tenancy.signals import (
     ownership_transferred,
     role_changed,
 )
-from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
+from tenancy.transactions import (
+    deleting,
+    find_alias,
+    send_on_commit,
+    take_locks,
+    verb,
+)
 
 _WATCHED = frozenset(
     {"role", "role_id", "ended_at", "user", "user_id", "organization"}
@@ -93,8 +107,10 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
             return super().update(**kwargs)
         alias = find_alias(self)
         with keep_owners(alias, self._find_organizations(), self._list_keys) as keys:
+            if "ended_at" in kwargs:
+                _leave_teams(alias, self._find_ending(keys, kwargs["ended_at"]))
             changed = super().update(**kwargs)
-            _leave_all(alias, keys)
+            _leave_sessions(alias, keys)
         forget_permissions()
         return changed
 
@@ -144,10 +160,14 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
             organization__in=organizations, user__in={row.user_id for row in rows}
         )
         with keep_owners(alias, organizations, written._list_keys):
+            ending = [row for row in rows if row.ended_at is not None]
+            for row in ending:
+                own = written.filter(organization=row.organization_id, user=row.user_id)
+                _leave_teams(alias, own._list_keys())
             made = super().bulk_create(
                 rows, batch_size, ignore_conflicts, update_conflicts, *args, **kwargs
             )
-            _leave_all(alias, written._list_keys())
+            _leave_sessions(alias, written._list_keys())
         forget_permissions()
         return made
 
@@ -157,7 +177,8 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
         Raises:
             LastOwner: an organization would be left without an owner.
         """
-        with transaction.atomic(using=find_alias(self)):
+        alias = find_alias(self)
+        with transaction.atomic(using=alias), deleting(alias):
             return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -169,6 +190,15 @@ class MembershipQuerySet(TenantQuerySet["Membership"]):
         if active.organization_id is not None:
             return {active.organization_id}
         return set(self.order_by().values_list("organization_id", flat=True).distinct())
+
+    def _find_ending(self, keys: Collection[Any], ended_at: Any) -> Collection[Any]:
+        """Return those of the keys that an update ends: a time, or an expression."""
+        if not hasattr(ended_at, "resolve_expression"):
+            return keys if ended_at is not None else []
+        rows = self.order_by().annotate(
+            tenancy_end=ExpressionWrapper(ended_at, output_field=DateTimeField())
+        )
+        return list(rows.filter(tenancy_end__isnull=False).values_list("pk", flat=True))
 
     def _list_keys(self) -> list[Any]:  # Any: as above.
         return list(self.order_by().values_list("pk", flat=True))
@@ -375,8 +405,10 @@ class Membership(StampedModel, TenantModel):
         else:
             require_own(self)
             with keep_owners(alias, {self.organization_id}, lambda: [self.pk]):
+                if self.ended_at is not None and (names is None or "ended_at" in names):
+                    _leave_teams(alias, [self.pk])
                 super().save(*args, **kwargs)
-                _leave_all(alias, [self.pk])
+                _leave_sessions(alias, [self.pk])
         forget_permissions()
 
     save.alters_data = True  # type: ignore[attr-defined]  # Django's own habit
@@ -387,7 +419,8 @@ class Membership(StampedModel, TenantModel):
         Raises:
             LastOwner: the organization would be left without an owner.
         """
-        with transaction.atomic(using=kwargs.get("using") or find_alias(self)):
+        alias = kwargs.get("using") or find_alias(self)
+        with transaction.atomic(using=alias), deleting(alias):
             return super().delete(*args, **kwargs)
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
@@ -648,16 +681,19 @@ def _already_member() -> AlreadyMember:
     )
 
 
-def _leave_all(alias: str, keys: Collection[Any]) -> None:  # Any: primary keys.
-    """Take those of the memberships that have ended out of teams and sessions."""
+def _leave_teams(alias: str, keys: Collection[Any]) -> None:  # Any: primary keys.
+    """Take memberships out of teams, before they end: the database looks at once."""
+    teams: Any = apps.get_model("tenancy", "TeamMembership")._base_manager
+    teams.using(alias).filter(membership__in=keys).delete()
+
+
+def _leave_sessions(alias: str, keys: Collection[Any]) -> None:  # Any: as above.
+    """Take those of the memberships that have ended out of sessions."""
     rows = Membership._base_manager.using(alias).filter(pk__in=keys)
     ended = list(rows.filter(ended_at__isnull=False).values_list("pk", flat=True))
-    if not ended:
-        return
-    teams: Any = apps.get_model("tenancy", "TeamMembership")._base_manager
-    teams.using(alias).filter(membership__in=ended).delete()
     sessions: Any = apps.get_model("tenancy", "Session")._base_manager
-    sessions.using(alias).filter(membership__in=ended).update(membership=None)
+    if ended:
+        sessions.using(alias).filter(membership__in=ended).update(membership=None)
 
 
 def _lock_before_deletion(

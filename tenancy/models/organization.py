@@ -34,7 +34,13 @@ from tenancy.signals import (
     organization_suspended,
 )
 from tenancy.texts import SLUG, ExactCharField, has_form_of_slug
-from tenancy.transactions import find_alias, send_on_commit, take_locks, verb
+from tenancy.transactions import (
+    deleting,
+    find_alias,
+    send_on_commit,
+    take_locks,
+    verb,
+)
 
 PROTECTED = frozenset({"billing_customer_id", "living_slug", "status"})
 """The fields that have verbs of their own, or that the database makes."""
@@ -116,7 +122,8 @@ class OrganizationQuerySet(TenantQuerySet[M]):
         _lock_whole(
             alias, self.model, list(self.using(alias).values_list("pk", flat=True))
         )
-        return super().delete()
+        with deleting(alias):
+            return super().delete()
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
     delete.queryset_only = True  # type: ignore[attr-defined]  # as above
@@ -380,7 +387,8 @@ class AbstractOrganization(StampedModel, ProtectedModel):
         alias = using or find_alias(self)
         with transaction.atomic(using=alias):
             _lock_whole(alias, type(self), [self.pk])
-            return super().delete(using=alias, keep_parents=keep_parents)
+            with deleting(alias):
+                return super().delete(using=alias, keep_parents=keep_parents)
 
     delete.alters_data = True  # type: ignore[attr-defined]  # as above
 

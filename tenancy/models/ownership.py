@@ -9,7 +9,7 @@ from tenancy.models.membership import Membership
 from tenancy.models.role import Role
 from tenancy.models.tenant_model import TenantModel
 from tenancy.ownership import OWNER
-from tenancy.policies import SameValue
+from tenancy.policies import Kept, SameValue
 from tenancy.texts import ExactCharField
 
 
@@ -66,6 +66,7 @@ class Ownership(TenantModel):
                 value="key",
                 name="tenancy_ownership_key",
             ),
+            Kept(name="tenancy_ownership_kept"),
         ]
 
     def __str__(self) -> str:

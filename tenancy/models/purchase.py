@@ -22,7 +22,7 @@ from tenancy.models.audit_event import AuditEvent
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.tenant_model import TenantModel
-from tenancy.policies import Immutable
+from tenancy.policies import Immutable, Kept
 from tenancy.querysets import ImmutableRows, TenantQuerySet
 from tenancy.signals import purchase_recorded
 from tenancy.texts import ExactCharField, has_form_of_currency
@@ -165,6 +165,7 @@ class Purchase(ImmutableModel, StampedModel, TenantModel):
                 name="tenancy_purchase_provider_named",
             ),
             Immutable(name="tenancy_purchase_immutable"),
+            Kept(name="tenancy_purchase_kept"),
             is_object("metadata", name="tenancy_purchase_metadata_kind"),
         ]
 

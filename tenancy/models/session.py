@@ -7,7 +7,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -41,7 +42,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """End those that are not ended yet; return how many."""
         now = timezone.now()
         return self.filter(revoked_at=None).update(
-            revoked_at=now,
+            # The clock of the machine that began the session may be ahead.
+            revoked_at=Greatest("created_at", Value(now)),
             end_reason=reason,
             data="",
             membership=None,
@@ -245,6 +247,10 @@ class Session(StampedModel):
                 condition=Q(end_reason="", revoked_at=None)
                 | (~Q(end_reason="") & Q(revoked_at__isnull=False)),
                 name="tenancy_session_end_dated",
+            ),
+            models.CheckConstraint(
+                condition=Q(revoked_at=None) | Q(revoked_at__gte=F("created_at")),
+                name="tenancy_session_end_in_order",
             ),
             models.CheckConstraint(
                 condition=has_form_of_digest("key_digest"),

@@ -12,7 +12,7 @@ from tenancy.documents import is_object
 from tenancy.identifiers import make_id
 from tenancy.models.immutable_model import ImmutableModel
 from tenancy.origin import current_origin
-from tenancy.policies import Immutable
+from tenancy.policies import Immutable, Kept
 from tenancy.querysets import ImmutableRows
 from tenancy.texts import ExactCharField
 
@@ -124,6 +124,7 @@ class SystemEvent(ImmutableModel):
                 condition=~Q(action=""), name="tenancy_systemevent_action"
             ),
             Immutable(name="tenancy_systemevent_immutable"),
+            Kept(name="tenancy_systemevent_kept"),
             is_object("details", name="tenancy_systemevent_details_kind"),
         ]
 

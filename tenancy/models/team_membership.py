@@ -11,10 +11,11 @@ from tenancy.models.membership import Membership
 from tenancy.models.stamped_model import StampedModel
 from tenancy.models.team import Team
 from tenancy.models.tenant_model import TenantModel
+from tenancy.policies import SameValue
 
 
 class TeamMembership(StampedModel, TenantModel):
-    """A member of the organization in one of its teams; once in each."""
+    """A live member of the organization in one of its teams; once in each."""
 
     team = TenantForeignKey(
         Team,
@@ -29,6 +30,9 @@ class TeamMembership(StampedModel, TenantModel):
         related_name="team_memberships",
     )
 
+    # With the member's own, a key of the database's: who has left is in no team.
+    live = models.BooleanField(_("live"), default=True, editable=False)
+
     class Meta:
         app_label = "tenancy"
         verbose_name = _("team membership")
@@ -39,6 +43,15 @@ class TeamMembership(StampedModel, TenantModel):
                 fields=["organization", "team", "membership"],
                 name="tenancy_teammembership_once",
                 violation_error_message=_("The member is in the team already."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(live=True), name="tenancy_teammembership_of_live"
+            ),
+            SameValue(
+                field="membership",
+                to="tenancy.Membership",
+                value="live",
+                name="tenancy_teammembership_live",
             ),
         ]
 

@@ -224,3 +224,11 @@ def test_secrets_are_no_filter(
     answer = superuser.get(path_of(model), {lookup: "a"})
 
     assert answer.status_code == 400
+
+
+def test_plan_form_tells_how_amounts_are_written(superuser: Client) -> None:
+    """The form of a plan says what its limits and prices look like."""
+    page = superuser.get("/admin/tenancy/plan/add/").content.decode()
+
+    assert '{"members": 20, "teams": null}' in page
+    assert '{"month": {"EUR": 1200}}' in page

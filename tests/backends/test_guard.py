@@ -29,6 +29,7 @@ NAMES = {
     "tenancy_organization": Columns("id", "id"),
     "tracker_project": Columns("organization_id", "id"),
     "tracker_task": Columns("organization_id", "id"),
+    "tracker_meter": Columns("organization_id", None, ("organization_id", "number")),
 }
 DIALECTS: dict[str, Dialect] = {
     "mysql": MySQLDialect(),
@@ -465,6 +466,81 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("*", "DELETE FROM tracker_task WHERE id IN (%s, length(title))", [1]),
     ("*", "DELETE FROM tracker_task WHERE NOT id = %s", [1]),
     ("*", "DELETE FROM tracker_task WHERE id = %s RETURNING *", [1]),
+    ("*", "DELETE FROM tracker_meter WHERE (organization_id, number) > (1, 2)", None),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) NOT IN ((1, 2))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN ((1, 2), (3,"
+        " length(title)))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN ((1, 2))"
+        " OR 1 = 1",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN"
+        " (SELECT a, b FROM other)",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, title) IN ((1, 2))",
+        None,
+    ),
+    ("*", "DELETE FROM tracker_meter WHERE (organization_id) IN (1)", None),
+    ("*", "DELETE FROM tracker_meter WHERE (number = 1)", None),
+    ("*", "DELETE FROM tracker_meter WHERE (organization_id = 1 OR number = 1)", None),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE ((organization_id = 1 AND number = 2)"
+        " OR (number = 3))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE ((organization_id = 1 AND number = 2)"
+        " AND NOT (organization_id = 1 AND number = 2))",
+        None,
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id = 1 AND number = title)",
+        None,
+    ),
+    ("*", "DELETE FROM tracker_meter WHERE organization_id IN (1)", None),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN"
+        " (SELECT m.number, m.number FROM tracker_meter m"
+        " WHERE m.organization_id = %s)",
+        [ACME],
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN"
+        " (SELECT m.organization_id, t.number FROM tracker_meter m, other t"
+        " WHERE m.organization_id = %s)",
+        [ACME],
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (x.organization_id, x.number) IN ((1, 2))",
+        None,
+    ),
+    (
+        "*",
+        "UPDATE tracker_meter SET x = length(x) WHERE (organization_id, number) IN"
+        " ((1, 2))",
+        None,
+    ),
     (
         "*",
         "DELETE FROM tracker_task WHERE id IN (SELECT o.id FROM other o"
@@ -801,6 +877,36 @@ PASSED: list[tuple[str, str, Any]] = [
     ),
     ("*", "DELETE FROM tracker_task WHERE id = 5", None),
     ("*", "DELETE FROM tracker_task WHERE id IN (5, 6)", None),
+    (
+        "*",
+        'DELETE FROM "tracker_meter" WHERE ("tracker_meter"."organization_id",'
+        ' "tracker_meter"."number") IN ((%s, %s), (%s, %s))',
+        [1, 2, 3, 4],
+    ),
+    (
+        "*",
+        'DELETE FROM "tracker_meter" WHERE (("tracker_meter"."organization_id" = %s AND'
+        ' "tracker_meter"."number" = %s) OR ("tracker_meter"."organization_id" = %s AND'
+        ' "tracker_meter"."number" = %s))',
+        [1, 2, 3, 4],
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id = %s AND number = %s)",
+        [1, 2],
+    ),
+    (
+        "*",
+        "UPDATE tracker_meter SET x = %s WHERE (organization_id, number) IN ((1, 2))",
+        [1],
+    ),
+    (
+        "*",
+        "DELETE FROM tracker_meter WHERE (organization_id, number) IN"
+        " (SELECT m.organization_id, m.number FROM tracker_meter m"
+        " WHERE m.organization_id = %s)",
+        [ACME],
+    ),
     (
         "*",
         'UPDATE "tracker_task" SET "a" = NULL WHERE "tracker_task"."id" IN (%s)',

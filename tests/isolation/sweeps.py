@@ -104,7 +104,12 @@ class Filler:
             ):
                 values[field.attname] = self._invent(field)
         for constraint in model._meta.constraints:
-            if isinstance(constraint, SameValue) and constraint.field in values:
+            if (
+                isinstance(constraint, SameValue)
+                and constraint.field in values
+                # The default is what the targets have.
+                and constraint.value in values
+            ):
                 # A target of its own: the value may be unique in the organization.
                 target = self.make(type(values[constraint.field]), organization)
                 values[constraint.field] = target

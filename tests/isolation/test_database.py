@@ -332,7 +332,9 @@ def test_client_when_it_sets_nothing_reads_what_database_shows(
     assert len(rows) == (0 if hides_raw_reads else 5)
 
 
-@pytest.mark.parametrize("garbage", ["'", "x", "NULL", "0", " ", "1 OR 1 = 1", "{}"])
+@pytest.mark.parametrize(
+    "garbage", ["'", "x", "NULL", "0", " ", "1 OR 1 = 1", "{}", "{", "+", "+1"]
+)
 def test_client_when_setting_is_garbage_sees_and_writes_nothing(
     garbage: str,
     client: Callable[..., Any],
@@ -344,7 +346,7 @@ def test_client_when_setting_is_garbage_sees_and_writes_nothing(
     """A garbage setting opens nothing."""
     error_class = driver_error()
     if hides_raw_reads:
-        names = ("tenancy.low", "tenancy.high")
+        names = ("tenancy.organization", "tenancy.user")
         settings = [f"SELECT set_config('{name}', %s, false)" for name in names]
     else:
         settings = ["SELECT 1"]

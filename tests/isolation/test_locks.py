@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
+from django.db.models.deletion import Collector
 
 import tenancy
 from project.tracker.models import Project, Task
@@ -38,6 +39,14 @@ def save_by_force(own: Any, other: Any) -> None:
         Project(pk=other, name="x").save(force_update=True)
 
 
+def delete_by_collector(rows: list[Project]) -> None:
+    """Delete rows as a cascade does: by their keys."""
+    collector = Collector(using="default")
+    collector.collect(rows)
+    _total, deleted = collector.delete()
+    assert deleted["tracker.Project"] == 1
+
+
 ACTS: dict[str, Act] = {
     "lock": lambda own, other: (
         Project.objects.select_for_update().filter(pk=other).first()
@@ -57,6 +66,30 @@ ACTS: dict[str, Act] = {
     "delete": lambda own, other: Project.objects.filter(pk=other).delete(),
     "raw delete": lambda own, other: Project.objects.filter(pk=other)._raw_delete(
         "default"
+    ),
+    "delete by keys": lambda own, other: Project.objects.filter(
+        pk__in=list(Project.objects.values_list("pk", flat=True))
+    ).delete(),
+    "delete with their key": lambda own, other: delete_by_collector(
+        [Project(pk=own), Project(pk=other)]
+    ),
+    # What stops early reads an index in its order.
+    "lock first": lambda own, other: list(
+        Project.objects.select_for_update().order_by("pk")[:5]
+    ),
+    "lock last": lambda own, other: list(
+        Project.objects.select_for_update().order_by("-pk")[:60]
+    ),
+    "lock first by relation": lambda own, other: list(
+        Task.objects.select_for_update().order_by("project_id")[:5]
+    ),
+    "lock last in order": lambda own, other: list(
+        Task.objects.select_for_update().reverse()[:5]
+    ),
+    "lock first or fail": lambda own, other: list(
+        Project.objects.select_for_update(
+            nowait=connection.features.has_select_for_update_nowait
+        ).order_by("pk")[:5]
     ),
     # What no index answers but one of the organization.
     "lock all": lambda own, other: list(Project.objects.select_for_update()),
@@ -88,7 +121,9 @@ def keys(acme: Organization, globex: Organization) -> tuple[Any, Any]:
     made = []
     for organization in (acme, globex):
         with tenancy.scope(organization):
-            made.append(Project.objects.create(name=organization.name).pk)
+            project = Project.objects.create(name=organization.name)
+            Task.objects.create(project=project, title="one")
+            made.append(project.pk)
     with tenancy.scope(acme):
         # So many that a server would rather read the whole table than an index.
         Project.objects.bulk_create(Project(name=str(n)) for n in range(50))
@@ -132,6 +167,7 @@ def test_statement_when_they_hold_the_row_does_not_wait(
     def hold() -> None:
         with tenancy.scope(globex), transaction.atomic():
             assert Project.objects.select_for_update().get(pk=keys[1])
+            assert Task.objects.select_for_update().get(project=keys[1])
             is_held.set()
             # What has no locks of rows has none to hold.
             if connection.features.has_select_for_update:

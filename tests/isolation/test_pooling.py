@@ -27,8 +27,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUNDS = 20
 LEFT_BEHIND = (
-    "SELECT count(*), current_setting('tenancy.low', true),"
-    " current_setting('tenancy.high', true), current_setting('tenancy.user', true)"
+    "SELECT count(*), current_setting('tenancy.organization', true),"
+    " current_setting('tenancy.user', true)"
     " FROM tracker_project"
 )
 
@@ -222,6 +222,34 @@ def test_pooler_when_statement_fails_leaves_nothing(
         outsider()
         with tenancy.scope(both[1]):
             assert read_names(clients[1]) == [both[1].name]
+
+
+def test_pooler_when_function_keeps_its_plan_serves_each(
+    clients: tuple[str, str], both: tuple[Any, Any], outsider: Callable[[], None]
+) -> None:
+    """A plan that one client's scope left on the server shows others their own rows."""
+
+    def count(alias: str) -> int:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT made_count()")
+            return int(cursor.fetchone()[0])
+
+    with tenancy.unscoped("a test"), connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION made_count() RETURNS bigint STABLE LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN (SELECT count(*) FROM tracker_project); END'"
+        )
+    try:
+        for _ in range(3):
+            for alias, organization in zip(clients, both, strict=True):
+                with tenancy.scope(organization):
+                    assert count(alias) == 1
+                with tenancy.unscoped("all rows"):
+                    assert [count(one) for one in clients] == [2, 2]
+                outsider()
+    finally:
+        with tenancy.unscoped("a test"), connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION made_count()")
 
 
 def test_pooler_when_threads_compete_keeps_scopes(

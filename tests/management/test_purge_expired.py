@@ -33,6 +33,7 @@ def add_session(user: User, *, ends: timedelta, is_revoked: bool = False) -> Ses
     return Session.objects.create(
         key_digest=digest_token(make_token()),
         user=user,
+        created_at=now,
         expires_at=now + ends,
         revoked_at=now if is_revoked else None,
         end_reason="ended" if is_revoked else "",

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.migrations import (
     AddConstraint,
     AlterModelTable,
@@ -15,16 +15,36 @@ from django.db.migrations import (
 from django.db.migrations.state import ProjectState
 
 import tenancy
+from tenancy import testing
 from tenancy.backends.enforcement import Fault, get_enforcement
 from tenancy.context import LookUp, look_up
 from tenancy.exceptions import ImmutableRow
-from tenancy.models import Organization, Purchase, SystemEvent
-from tenancy.policies import Immutable, find_faults
+from tenancy.models import (
+    AuditEvent,
+    Organization,
+    Ownership,
+    Purchase,
+    SystemEvent,
+)
+from tenancy.policies import Immutable, Kept, find_faults
+from tenancy.transactions import deleting
 from tests.evolution import load_state, run, undo
 
 LABEL = "tests_immutable"
 TABLES = (f"{LABEL}_entry", "Renamed_ENTRY", "other_entry")
-rule = Immutable(name="tenancy_tests_immutable")
+
+Rule = Immutable | Kept
+EVENTS: dict[str, tuple[Rule, Callable[[Any], int]]] = {
+    "update": (
+        Immutable(name="tenancy_tests_immutable"),
+        lambda rows: rows.update(text="new"),
+    ),
+    "delete": (
+        Kept(name="tenancy_tests_kept"),
+        lambda rows: rows.all()._raw_delete(rows.db),
+    ),
+}
+of_each = pytest.mark.parametrize(("rule", "event"), EVENTS.values(), ids=EVENTS)
 
 
 @pytest.mark.django_db
@@ -72,6 +92,85 @@ def test_system_event_says_who_did_what(acme: Organization) -> None:
     assert str(one) == "organization.checked"
 
 
+KEPT: list[Any] = [AuditEvent, Ownership, Purchase, SystemEvent]
+
+
+@pytest.fixture
+def kept(acme: Organization) -> Organization:
+    """Acme, with a row of each model whose rows are kept."""
+    with tenancy.scope(acme):
+        testing.PurchaseFactory()
+    SystemEvent.objects.record("organization.checked", acme)
+    return acme
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", KEPT)
+def test_kept_row_when_deleted_by_hand_is_refused(
+    kept: Organization, model: Any
+) -> None:
+    """Neither raw SQL nor a queryset deletes it, unscoped and in its scope."""
+    statement = f"DELETE FROM {model._meta.db_table}"
+    rows = model._base_manager.all()
+    acts: list[Callable[[], Any]] = [
+        lambda: connection.cursor().execute(statement),
+        lambda: rows._raw_delete("default"),
+    ]
+    for act in acts:
+        with (
+            tenancy.unscoped("raw"),
+            pytest.raises(ImmutableRow, match="is kept"),
+            transaction.atomic(),
+        ):
+            act()
+    with (
+        tenancy.scope(kept),
+        pytest.raises(ImmutableRow, match="is kept"),
+        transaction.atomic(),
+    ):
+        rows._raw_delete("default")
+
+    with tenancy.unscoped("counting"):
+        assert model._base_manager.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("by", ["instance", "queryset"])
+def test_kept_rows_when_their_organization_is_deleted_go(
+    kept: Organization, by: str
+) -> None:
+    """The rows of an organization go with it, and the database keeps others' again."""
+    with tenancy.unscoped("leaving"):
+        if by == "instance":
+            kept.delete()
+        else:
+            Organization.objects.filter(pk=kept.pk).delete()
+
+        assert not AuditEvent.objects.exists()
+        assert not Ownership.objects.exists()
+        assert not Purchase.objects.exists()
+        with pytest.raises(ImmutableRow), transaction.atomic():
+            SystemEvent.objects.all()._raw_delete("default")
+
+
+@pytest.mark.django_db
+def test_kept_row_when_its_deletion_fails_is_kept_again(kept: Organization) -> None:
+    """An error in what may delete them leaves nothing open behind it."""
+    for error in (RuntimeError, IntegrityError):
+        with pytest.raises(error), transaction.atomic(), deleting("default"):
+            if error is RuntimeError:
+                raise error
+            with tenancy.unscoped("breaking a key"), connection.cursor() as cursor:
+                cursor.execute("INSERT INTO tenancy_lock SELECT * FROM tenancy_lock")
+
+        with (
+            tenancy.unscoped("raw"),
+            pytest.raises(ImmutableRow),
+            transaction.atomic(),
+        ):
+            Purchase.objects.all()._raw_delete("default")
+
+
 # Migrations
 
 
@@ -97,48 +196,77 @@ def drop_tables() -> None:
                 editor.execute(f"DROP TABLE {connection.ops.quote_name(name)}")
 
 
-def change(state: ProjectState) -> bool:
-    """Return whether the database lets a row of the entry be changed."""
+Event = Callable[[Any], int]
+
+
+def passes(state: ProjectState, event: Event) -> bool:
+    """Return whether the database lets an event happen to a row of the entry."""
     entry = state.apps.get_model(LABEL, "entry")
     entry._base_manager.create(text="old")
     try:
         with transaction.atomic():
-            return bool(entry._base_manager.update(text="new"))
+            return bool(event(entry._base_manager))
     except ImmutableRow:
         return False
 
 
-def faults_of(state: ProjectState) -> list[Any]:
+def faults_of(state: ProjectState, rule: Rule) -> list[Any]:
     entry = state.apps.get_model(LABEL, "entry")
     return list(rule.find_faults(entry, get_enforcement(connection)))
 
 
-def test_rule_when_added_and_removed_follows(state: ProjectState) -> None:
+@of_each
+def test_rule_when_added_and_removed_follows(
+    state: ProjectState, rule: Rule, event: Event
+) -> None:
     """The trigger comes and goes with its operations, forwards and backwards."""
     plain = run(state, LABEL, [create_entry()])
-    assert change(plain)
-    assert "is missing" in faults_of(plain)[0].message
+    assert passes(plain, event)
+    assert "is missing" in faults_of(plain, rule)[0].message
     ruled = run(plain, LABEL, [AddConstraint("entry", rule)])
-    assert not change(ruled)
-    assert faults_of(ruled) == []
-    assert change(run(ruled, LABEL, [RemoveConstraint("entry", rule.name)]))
+    assert not passes(ruled, event)
+    assert faults_of(ruled, rule) == []
+    assert passes(run(ruled, LABEL, [RemoveConstraint("entry", rule.name)]), event)
     undo(ruled, LABEL, [RemoveConstraint("entry", rule.name)])
-    assert not change(ruled)
+    assert not passes(ruled, event)
     undo(plain, LABEL, [AddConstraint("entry", rule)])
-    assert change(plain)
+    assert passes(plain, event)
 
 
-def test_rule_when_the_table_is_renamed_stays(state: ProjectState) -> None:
+@of_each
+def test_rule_when_the_table_is_renamed_stays(
+    state: ProjectState, rule: Rule, event: Event
+) -> None:
     """A renamed table keeps its rule, and another may take its former name."""
     ruled = run(state, LABEL, [create_entry(), AddConstraint("entry", rule)])
     renamed = run(ruled, LABEL, [AlterModelTable("entry", "Renamed_ENTRY")])
 
-    assert not change(renamed)
-    assert faults_of(renamed) == []
+    assert not passes(renamed, event)
+    assert faults_of(renamed, rule) == []
     other = [create_entry(), AddConstraint("entry", rule)]
-    assert not change(run(state, LABEL, other))
+    assert not passes(run(state, LABEL, other), event)
     gone = run(renamed, LABEL, [RemoveConstraint("entry", rule.name)])
-    assert change(gone)
+    assert passes(gone, event)
+
+
+def test_rules_when_there_are_both_go_one_by_one(state: ProjectState) -> None:
+    """Removing one of a table's rules leaves the other."""
+    (once, update), (kept, delete) = EVENTS.values()
+    both = run(
+        state,
+        LABEL,
+        [create_entry(), AddConstraint("entry", once), AddConstraint("entry", kept)],
+    )
+    assert not passes(both, update)
+    assert not passes(both, delete)
+
+    left = run(both, LABEL, [RemoveConstraint("entry", once.name)])
+
+    assert passes(left, update)
+    assert not passes(left, delete)
+    with transaction.atomic(), deleting("default"):
+        assert passes(left, delete)
+    assert not passes(left, delete)
 
 
 def find_system_faults() -> list[Fault]:
@@ -152,19 +280,25 @@ def execute(*statements: str) -> None:
             cursor.execute(statement)
 
 
-def test_trigger_that_is_missing_or_differs_is_found(transactional_db: None) -> None:
+@pytest.mark.parametrize(
+    ("rule", "event", "other"),
+    [("immutable", "UPDATE", "DELETE"), ("kept", "DELETE", "UPDATE")],
+)
+def test_trigger_that_is_missing_or_differs_is_found(
+    transactional_db: None, rule: str, event: str, other: str
+) -> None:
     """A dropped or weakened trigger is a fault, of a global table too.
 
     What the hint says mends it.
     """
-    name, table = "tenancy_systemevent_immutable", "tenancy_systemevent"
+    name, table = f"tenancy_systemevent_{rule}", "tenancy_systemevent"
     if get_enforcement(connection).hides_rows:
         drop = f"DROP TRIGGER {name} ON {table}"
         weaken = f"ALTER TABLE {table} DISABLE TRIGGER {name}"
     else:
-        drop = f"DROP TRIGGER {name}_update"
+        drop = f"DROP TRIGGER {name}_{event.lower()}"
         (create,) = mend_of(find_missing(drop))
-        weaken = create.replace("BEFORE UPDATE", "BEFORE DELETE")
+        weaken = create.replace(f"BEFORE {event}", f"BEFORE {other}")
 
     try:
         assert "is missing" in find_missing(drop).message

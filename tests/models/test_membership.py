@@ -337,17 +337,62 @@ def test_end_when_of_another_organization_is_refused(
         owner.end()
 
 
-def test_ending_when_done_by_update_leaves_teams(
-    acme: Organization, carol: User
+def end_by_upsert(one: Membership, other: Membership) -> None:
+    """Write both rows over themselves, one of them with an end."""
+    one.ended_at = timezone.now()
+    takes_names = connection.features.supports_update_conflicts_with_target
+    Membership.objects.bulk_create(
+        [one, other],
+        update_conflicts=True,
+        update_fields=["ended_at"],
+        unique_fields=["id"] if takes_names else None,
+    )
+
+
+def end_by_bulk_update(one: Membership, other: Membership) -> None:
+    """Write the end of both rows, which one of them has not."""
+    one.ended_at = timezone.now()
+    Membership.objects.bulk_update([one, other], ["ended_at"])
+
+
+def end_by_save(one: Membership, other: Membership) -> None:
+    """Save both rows, one of them with an end."""
+    one.ended_at = timezone.now()
+    for row in (one, other):
+        row.save()
+
+
+ENDING: dict[str, Callable[[Membership, Membership], Any]] = {
+    "update": lambda one, other: Membership.objects.filter(pk=one.pk).update(
+        ended_at=timezone.now()
+    ),
+    "bulk_update": end_by_bulk_update,
+    "upsert": end_by_upsert,
+    "save": end_by_save,
+}
+
+
+@pytest.mark.parametrize("end", ENDING.values(), ids=ENDING)
+def test_ending_when_done_otherwise_leaves_teams(
+    acme: Organization,
+    carol: User,
+    bob: User,
+    end: Callable[[Membership, Membership], Any],
 ) -> None:
-    """The plain ways of ending do what end() does for teams."""
-    membership = add(acme, carol)
+    """The plain ways of ending do what end() does for teams, of who ends only."""
+    one, other = add(acme, carol), add(acme, bob)
     with tenancy.scope(acme):
-        team = Team.objects.create_team(name="Rockets").add(membership)
+        team = Team.objects.create_team(name="Rockets")
+        team.add(one)
+        team.add(other)
 
-        Membership.objects.filter(user=carol).update(ended_at=timezone.now())
+        end(one, other)
 
-        assert not TeamMembership.objects.filter(team=team).exists()
+        (left,) = TeamMembership.objects.filter(team=team)
+        assert left.membership_id == other.pk
+        assert not Membership.objects.get(pk=one.pk).is_live
+        Membership.objects.filter(pk=other.pk).update(ended_at=None)
+        assert TeamMembership.objects.count() == 1
 
 
 # Changing roles

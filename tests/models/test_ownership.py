@@ -19,6 +19,7 @@ import tenancy
 from tenancy.erasure import erase_user
 from tenancy.exceptions import LastOwner
 from tenancy.models import Membership, Organization, Ownership, Role, User
+from tenancy.transactions import deleting
 from tests.concurrency import run_at_once
 from tests.models.test_rules import prepare, run, update
 
@@ -237,7 +238,7 @@ def test_owner_when_loaded_from_a_fixture_is_kept(
         call_command("loaddata", str(path), all_organizations=True, verbosity=0)
 
         assert find_kept(acme) == owner.pk
-        with tenancy.unscoped("nothing is kept any more"):
+        with tenancy.unscoped("nothing is kept any more"), deleting("default"):
             Ownership.objects.filter(organization=acme).delete()
 
 

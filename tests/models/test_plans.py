@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -35,6 +35,7 @@ from tenancy.models import (
     Verification,
 )
 from tenancy.resolvers import Address
+from tenancy.transactions import deleting
 
 ROWS = 300
 NOW = timezone.now()
@@ -54,7 +55,12 @@ def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[Organizati
 
 def empty() -> None:
     """Delete the committed rows, children before parents."""
-    with tenancy.unscoped("the end of the plans"):
+    alias = connection.alias
+    with (
+        tenancy.unscoped("the end of the plans"),
+        transaction.atomic(using=alias),
+        deleting(alias),
+    ):
         for model in (
             *(Subscription, Plan, Domain, Invitation, Ownership, Membership, Role),
             AuditEvent,
@@ -62,7 +68,7 @@ def empty() -> None:
             *(Session, Account, Verification, BillingEvent, User),
         ):
             rows: Any = model._base_manager.all()  # Any: a private method.
-            rows._raw_delete(using=connection.alias)
+            rows._raw_delete(using=alias)
 
 
 def fill() -> Organization:
@@ -121,9 +127,13 @@ def fill() -> Organization:
                 role=members[one.pk],
                 token_digest=uuid.uuid4().hex * 2,
                 expires_at=later,
+                status=status,
+                answered_at=None if status == "pending" else later,
             )
             for one in organizations
             for number in range(10)
+            # A partial index is of the few that wait.
+            for status in ("pending", "declined", "declined")
         )
         Domain.objects.bulk_create(
             Domain(

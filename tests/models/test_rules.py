@@ -15,7 +15,16 @@ from django.utils import timezone
 
 import tenancy
 from tenancy import testing
-from tenancy.models import Membership, Organization, OrganizationSlug, Role, User
+from tenancy.models import (
+    Membership,
+    Organization,
+    OrganizationSlug,
+    Ownership,
+    Role,
+    SystemEvent,
+    TeamMembership,
+    User,
+)
 from tests.deferral import check_deferred
 
 pytestmark = pytest.mark.django_db
@@ -260,7 +269,12 @@ BAD_ROWS: list[tuple[str, Any, Values]] = [
     (
         "ended session with data",
         testing.SessionFactory,
-        {"revoked_at": NOW, "end_reason": "ended", "data": "x"},
+        {"revoked_at": LATER, "end_reason": "ended", "data": "x"},
+    ),
+    (
+        "session that ends before it begins",
+        testing.SessionFactory,
+        {"revoked_at": NOW - timedelta(days=30), "end_reason": "ended", "data": ""},
     ),
     ("end without a date", testing.SessionFactory, {"end_reason": "ended"}),
     ("session key in clear", testing.SessionFactory, {"key_digest": "secret"}),
@@ -569,6 +583,56 @@ def test_row_that_is_written_once_when_changed_is_refused(
 
     with pytest.raises(DatabaseError):
         update(row, **change)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "tenancy_auditevent",
+        "tenancy_ownership",
+        "tenancy_purchase",
+        "tenancy_systemevent",
+    ],
+)
+def test_row_that_is_kept_when_deleted_is_refused(
+    acme: Organization, table: str
+) -> None:
+    """What was paid and done, and who owns the organization, is taken by nobody."""
+    testing.PurchaseFactory(organization=acme)
+    SystemEvent.objects.record("organization.checked", acme)
+
+    with pytest.raises(DatabaseError):
+        run(f"DELETE FROM {table}", [])
+
+
+def test_owner_when_of_other_organization_is_refused(
+    acme: Organization, other: Values, bob: User
+) -> None:
+    """An organization's owner is a member of that organization, of a role of it."""
+    with tenancy.scope(acme):
+        owned = Ownership.objects.get()
+
+    with pytest.raises(DatabaseError):
+        update(
+            owned,
+            membership_id=other["membership"].pk,
+            role_id=other["membership"].role_id,
+        )
+
+
+def test_member_of_team_when_ended_is_refused(acme: Organization) -> None:
+    """Who leaves the organization has left its teams, and comes into none."""
+    with tenancy.scope(acme):
+        row = testing.TeamMembershipFactory()
+        member = row.membership
+        with pytest.raises(DatabaseError):
+            update(member, ended_at=LATER)
+        member.end()
+        assert not TeamMembership.objects.exists()
+
+    for live in (True, False):
+        with pytest.raises(DatabaseError):
+            insert(row, live=live)
 
 
 def test_time_when_after_2038_is_taken(alice: User) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
 from tenancy.backends.guard import Verdict
+from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import MySQLDialect
 from tenancy.context import current_scope
 from tenancy.exceptions import UnsupportedDatabase
@@ -20,7 +22,23 @@ REFUSAL = "tenancy: "
 # aside as well, and it does not read the whole table.
 HINT = " IGNORE INDEX (PRIMARY)"
 
-Indexes = Mapping[str, Sequence[str]]  # The columns of each index, by its name.
+
+@dataclass(slots=True)
+class IndexColumns:
+    """An index as far as hints must know it.
+
+    Args:
+        names (list[str]): its columns, in lower case.
+        backward (set[tuple[str, str]]): the orders in which MySQL would read it from
+            its end: all of it, where one of its columns is descending.
+    """
+
+    names: list[str]
+    backward: set[tuple[str, str]]
+
+
+Indexes = Mapping[str, IndexColumns]  # Of a table, by their names.
+
 
 _LOCKS = frozenset({"UPDATE", "SHARE"})
 _HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
@@ -65,8 +83,9 @@ class MySQLBackend(Backend):
         self.connection.introspection.get_relations = self.get_relations  # type: ignore[method-assign]
         if issubclass(kind, GuardedCursor):
             return
-        # What was last sent: the organization's key, and whether it is unscoped.
-        driver.tenancy_sent = (None, None)
+        # What was last sent: the organization's key, whether it is unscoped, and
+        # whether rows that are kept may be deleted.
+        driver.tenancy_sent = (None, None, None)
         driver.tenancy_plain_cursor = kind
         driver.cursorclass = guard_class(kind)
         if not isinstance(driver, GuardedConnection):
@@ -104,18 +123,21 @@ class MySQLBackend(Backend):
         """Set the session variables that the triggers read, where they differ."""
         driver: Any = self.connection.connection  # Django types it as Any.
         scope = current_scope()
-        values: tuple[str | None, int | None] = (None, None)
+        organization, unscoped = None, None
         if scope is not None and scope.is_unscoped:
-            values = (None, 1)
+            unscoped = 1
         elif scope is not None and scope.organization_id is not None:
-            values = (self.key_text(scope), None)
+            organization = self.key_text(scope)
+        values = (organization, unscoped, 1 if self._deletions else None)
         if driver.tenancy_sent == values:
             return
         # None while it is uncertain: an interrupted SET is sent again.
         driver.tenancy_sent = None
         with driver.open_plain_cursor() as cursor:
             cursor.execute(
-                "SET @tenancy_organization = %s, @tenancy_unscoped = %s", values
+                "SET @tenancy_organization = %s, @tenancy_unscoped = %s,"
+                " @tenancy_deletes = %s",
+                values,
             )
         driver.tenancy_sent = values
 
@@ -176,20 +198,29 @@ class MySQLBackend(Backend):
         is_mariadb: bool = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
         # A hint that names an index which is hidden from the optimizer is refused.
         is_hidden = "ignored = 'YES'" if is_mariadb else "is_visible = 'NO'"
-        found: dict[str, dict[str, list[str]]] = {}
+        found: dict[str, dict[str, IndexColumns]] = {}
         with driver.open_plain_cursor() as cursor:
             cursor.execute(
                 # An expression in an index of MySQL's is no column.
-                "SELECT table_name, index_name, COALESCE(column_name, '')"
+                "SELECT table_name, index_name, COALESCE(column_name, ''), collation"
                 " FROM information_schema.statistics"
                 " WHERE table_schema = DATABASE() AND index_type = 'BTREE'"
                 f" AND index_name <> 'PRIMARY' AND NOT ({is_hidden})"
                 " ORDER BY table_name, index_name, seq_in_index"
             )
-            for table, index, column in cursor.fetchall():
-                quoted = self.connection.ops.quote_name(index)
-                columns = found.setdefault(table.lower(), {}).setdefault(quoted, [])
-                columns.append(column.lower())
+            for table, index, column, direction in cursor.fetchall():
+                held = found.setdefault(table.lower(), {}).setdefault(
+                    self.connection.ops.quote_name(index), IndexColumns([], set())
+                )
+                held.names.append(column.lower())
+                held.backward.add(
+                    (column.lower(), "ASC" if direction == "D" else "DESC")
+                )
+        for indexes in found.values():
+            for held in indexes.values():
+                is_mixed = any(order == "ASC" for _column, order in held.backward)
+                if is_mariadb or not is_mixed:
+                    held.backward.clear()
         return found
 
     def write_source(self, table: str, is_recursive: bool) -> str:
@@ -350,8 +381,8 @@ def _write_hints(sql: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> 
         if sql[:start].split() != ["DELETE", "FROM"]:
             return sql
         name = sql[start:end]
-        hint = _make_hint(statement.target or "", verdict, indexes)
-        sql = _write_behind(sql, statement.source_ends, verdict, indexes)
+        hint = _make_hint(statement.target or "", statement, verdict, indexes)
+        sql = _write_behind(sql, statement, statement.source_ends, verdict, indexes)
         return f"DELETE {name} FROM {name}{hint}{sql[end:]}"
     if statement.verb == "SELECT" and not statement.words & _LOCKS:
         return sql
@@ -360,11 +391,12 @@ def _write_hints(sql: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> 
     ends = list(statement.source_ends)
     if span is not None and statement.target is not None:
         ends.append((statement.target, span[1]))
-    return _write_behind(sql, ends, verdict, indexes)
+    return _write_behind(sql, statement, ends, verdict, indexes)
 
 
 def _write_behind(
     sql: str,
+    statement: Statement,
     ends: Iterable[tuple[str, int]],
     verdict: Verdict,
     indexes: Mapping[str, Indexes],
@@ -372,27 +404,36 @@ def _write_behind(
     # From the end, so that the places before stay where they are.
     for table, end in sorted(ends, key=lambda one: -one[1]):
         if _has_index(verdict, table):
-            sql = sql[:end] + _make_hint(table, verdict, indexes) + sql[end:]
+            hint = _make_hint(table, statement, verdict, indexes)
+            sql = sql[:end] + hint + sql[end:]
     return sql
 
 
-def _make_hint(table: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> str:
+def _make_hint(
+    table: str, statement: Statement, verdict: Verdict, indexes: Mapping[str, Indexes]
+) -> str:
     """Return the hint that has a table answered by an index of the organization's rows.
 
-    Another index leads to rows of others on the way. So does one in the order of the
-    key, where the first rows are asked for: it is left out where the organization's
-    own finds a key, which InnoDB adds to each index.
+    Another index leads to rows of others on the way. So does one that begins with
+    another column, unless a value of that is asked for: in its order, or in a range of
+    it, the rows of all lie side by side.
     """
     columns = verdict.protected[table]
+    organization, key = columns.organization, columns.key
     holding = {
-        name: tuple(held)
+        name: held
         for name, held in indexes.get(table, {}).items()
-        if columns.organization in held
+        if organization in held.names
     }
-    own = {(columns.organization,), (columns.organization, columns.key)}
-    if not own.isdisjoint(holding.values()):
+    # InnoDB adds the key to each index.
+    own = ([organization], [organization, key])
+    if any(held.names[:2] in own for held in holding.values()):
+        usable = statement.equated - {key}
         holding = {
-            name: held for name, held in holding.items() if held[0] != columns.key
+            name: held
+            for name, held in holding.items()
+            if usable.issuperset(held.names[: held.names.index(organization)])
+            and statement.ordered.isdisjoint(held.backward)
         }
     return f" FORCE INDEX ({', '.join(holding)})" if holding else HINT
 

@@ -13,10 +13,10 @@ from django.db.models import Field, Model
 from django.db.utils import DatabaseError, NotSupportedError
 
 from tenancy.backends.enforcement import (
-    IMMUTABLE,
     NOTHING,
     PREFIX,
     REFUSAL,
+    REFUSALS,
     Enforcement,
     Fault,
     Relation,
@@ -29,7 +29,7 @@ from tenancy.backends.enforcement import (
 )
 
 TARGET = "tenancy_target_"
-"""How the names of the unique indexes begin to which composite keys refer."""
+"""How the names begin of the unique indexes of key and organization, in both orders."""
 
 _NO_RIGHT_TO_CREATE_TRIGGERS = 1419
 
@@ -62,6 +62,9 @@ class MySQLEnforcement(Enforcement):
         """Defer the statements that protect a table."""
         for target in targets:
             self.add_target(editor, name, target)
+        own = _own_index(rows)
+        if own is not None:
+            self.add_target(editor, name, own)
         self.add_triggers(editor, name, rows)
         return None
 
@@ -102,14 +105,18 @@ class MySQLEnforcement(Enforcement):
         self._drop_unused_targets(editor, key.target.table)
         return NOTHING
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw it; return the last statement."""
         withdraw(editor, name)
         for trigger, body in self.find_all_triggers(columns.table).items():
             # By the text: a renamed table's triggers keep their former names.
-            if IMMUTABLE in body:
+            if REFUSALS[event] in body:
                 editor.execute(f"DROP TRIGGER {self.quote(trigger)}")
         return NOTHING
 
@@ -165,15 +172,33 @@ class MySQLEnforcement(Enforcement):
     ) -> None:
         """Drop the indexes that nothing needs.
 
-        That of the primary key belongs to the policy, others to the keys that use them.
+        Those of the primary key belong to the policy, others to the keys that use them.
         """
         indexes = self._find_indexes(table)
-        primary = [columns for name, _, columns in indexes if name == "PRIMARY"]
+        key = next(
+            (columns[0] for name, _, columns in indexes if name == "PRIMARY"), ""
+        )
         used = self._find_used_columns(table)
         for name, _is_unique, columns in indexes:
-            is_kept = columns[:1] in primary and self.find_triggers(table)
+            is_kept = key in columns and self.find_triggers(table)
             if name.startswith(TARGET) and columns not in used and not is_kept:
-                editor.execute(f"DROP INDEX {self.quote(name)} ON {self.quote(table)}")
+                self._drop_index(editor, name, table)
+
+    def _drop_index(
+        self, editor: BaseDatabaseSchemaEditor, name: str, table: str
+    ) -> None:
+        """Drop an index, after another for Django's own key that may need it."""
+        leading = {
+            index: columns[0] for index, _unique, columns in self._find_indexes(table)
+        }
+        column = leading.pop(name)
+        quoted = self.quote(table)
+        if column not in leading.values():
+            plain = f"{name[:50]}_index"
+            editor.execute(
+                f"CREATE INDEX {self.quote(plain)} ON {quoted} ({self.quote(column)})"
+            )
+        editor.execute(f"DROP INDEX {self.quote(name)} ON {quoted}")
 
     def _find_used_columns(self, table: str) -> list[list[str]]:
         """Return the columns of a table to which foreign keys refer, key by key."""
@@ -247,20 +272,9 @@ class MySQLEnforcement(Enforcement):
 
         It has taken the place of the one that Django's own key of the relation needs.
         """
-        relation = source.columns[0]
-        leading = {
-            index: columns[0]
-            for index, _unique, columns in self._find_indexes(source.table)
-        }
-        if leading.pop(name, None) is None:
-            return
-        table = self.quote(source.table)
-        if relation not in leading.values():
-            plain = f"{name[:50]}_index"
-            editor.execute(
-                f"CREATE INDEX {self.quote(plain)} ON {table} ({self.quote(relation)})"
-            )
-        editor.execute(f"DROP INDEX {self.quote(name)} ON {table}")
+        names = {index for index, _unique, _columns in self._find_indexes(source.table)}
+        if name in names:
+            self._drop_index(editor, name, source.table)
 
     def write_trigger(self, name: str, event: str, columns: TableColumns) -> str:
         """Return the statement that creates a trigger."""
@@ -303,18 +317,22 @@ class MySQLEnforcement(Enforcement):
             f"{self._body(event, columns.columns[0])}"
         )
 
-    def _write_immutable(self, name: str, columns: TableColumns) -> str:
+    def _write_refusal(self, name: str, event: str, columns: TableColumns) -> str:
         # As write_trigger().
         self.connection.execute_wrappers.append(_ExplainTriggerRight(self.connection))
-        return super()._write_immutable(name, columns)
+        return super()._write_refusal(name, event, columns)
 
-    def immutable_sql(self, name: str, columns: TableColumns) -> str:
-        """Return the statement that creates the trigger that refuses an UPDATE."""
+    def refusal_sql(self, name: str, event: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an event."""
+        refuse = (
+            f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {literal(REFUSALS[event])};"
+        )
+        if event == "DELETE":
+            refuse = f"IF NOT (@tenancy_deletes <=> 1) THEN {refuse} END IF;"
         return (
-            f"CREATE TRIGGER {self.quote(name)} BEFORE UPDATE "
+            f"CREATE TRIGGER {self.quote(name)} BEFORE {event} "
             f"ON {self.quote(columns.table)} FOR EACH ROW "
-            "BEGIN SIGNAL SQLSTATE '45000' "
-            f"SET MESSAGE_TEXT = {literal(IMMUTABLE)}; END"
+            f"BEGIN {refuse} END"
         )
 
     def _body(self, event: str, column: str) -> str:
@@ -350,14 +368,17 @@ class MySQLEnforcement(Enforcement):
             yield Fault(table, "table", "The table is missing.", "Run 'migrate'.")
             return
         yield from self.find_trigger_faults(name, rows)
-        target = rows.target()
-        if target is not None and not self._find_target(target):
-            yield Fault(
-                table,
-                "index",
-                "The unique index of primary key and organization is missing.",
-                f"Run: {self._write_target(target)};",
-            )
+        for columns, what in (
+            (rows.target(), "primary key and organization"),
+            (_own_index(rows), "organization and primary key"),
+        ):
+            if columns is not None and not self._find_target(columns):
+                yield Fault(
+                    table,
+                    "index",
+                    f"The unique index of {what} is missing.",
+                    f"Run: {self._write_target(columns)};",
+                )
 
     def find_key_faults(self, name: str, key: Relation) -> Iterable[Fault]:
         """Return how a composite foreign key differs from what is declared."""
@@ -490,6 +511,17 @@ class _ExplainTriggerRight:
                 "log_bin_trust_function_creators=1 on the server, or migrate as a user "
                 "with the privilege SUPER."
             ) from error
+
+
+def _own_index(rows: Rows) -> TableColumns | None:
+    """Return the columns of the index that holds each organization's rows together.
+
+    What locks is answered from it: the rows of others lie outside.
+    """
+    target = rows.target()
+    if target is None:
+        return None
+    return TableColumns(target.table, target.columns[::-1])
 
 
 def _as_text(expression: str) -> str:

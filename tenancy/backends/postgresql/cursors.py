@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import psycopg
 from django.apps import apps
@@ -24,14 +24,12 @@ from psycopg.generators import execute, fetch
 from tenancy import conf
 from tenancy.backends.base import Backend, mapping_or_sequence
 from tenancy.backends.guard import Verdict
-from tenancy.backends.postgresql.enforcement import key_range
-from tenancy.backends.postgresql.unscoped import (
-    TRANSACTION_CONTROL,
+from tenancy.backends.postgresql.settings import (
     Prefix,
-    runs_as_role,
-    write_enter,
-    write_leave,
-    write_unforced,
+    marks_of,
+    write_every,
+    write_organization,
+    write_own,
 )
 from tenancy.backends.tokens import SYMBOL, Passing, PostgreSQLDialect, Token
 from tenancy.context import Scope, current_scope
@@ -45,6 +43,7 @@ REFUSAL = "tenancy: "
 BATCH_BYTES = 256_000
 _IDLE = pq.TransactionStatus.IDLE
 _IN_ERROR = pq.TransactionStatus.INERROR
+_IN_TRANSACTION = pq.TransactionStatus.INTRANS
 _POSITION = pq.DiagnosticField.STATEMENT_POSITION
 
 # The statements that read or write rows, and may stand in a transaction.
@@ -59,6 +58,7 @@ _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
 _guarded: dict[type[Any], type[Any]] = {}  # By the class that the user chose.
 _bypassed: dict[tuple[Any, ...], bool] = {}  # By alias and role.
+_NO_ORGANIZATION = write_organization("")
 
 
 class PostgreSQLBackend(Backend):
@@ -67,10 +67,9 @@ class PostgreSQLBackend(Backend):
     dialect = PostgreSQLDialect()
     hides_rows = True
 
-    _settings: ClassVar[dict[tuple[str, Any, Any, bool], Prefix]] = {}
-
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection)
+        self._noted = (connection.alias, Prefix)  # In what a scope remembers.
         self._create_cursor: Any = None  # Django types create_cursor as untyped.
 
     def attach(self) -> None:
@@ -90,7 +89,7 @@ class PostgreSQLBackend(Backend):
         if not hasattr(driver, "tenancy_declared"):
             carrier.tenancy_declared = {}
             carrier.tenancy_sent = False
-            carrier.tenancy_entered = False
+            carrier.tenancy_planned = True
         carrier.tenancy_backend = self
         driver.cursor_factory = guard_class(driver.cursor_factory)
         driver.server_cursor_factory = guard_class(driver.server_cursor_factory)
@@ -108,19 +107,18 @@ class PostgreSQLBackend(Backend):
             cursor.__class__ = guard_class(kind)
         return cursor
 
-    def prefix(self, driver: Any, verdict: Verdict, text: str) -> Prefix | None:
+    def prefix(self, driver: Any, verdict: Verdict) -> Prefix | None:
         """Return what goes before a statement to carry the scope.
 
         Args:
             driver (psycopg.Connection): the connection that sends it.
             verdict (Verdict): of the statement.
-            text (str): the statement.
         Raises:
-            RawSQLRefused: it cannot run as the role of TENANCY_UNSCOPED_ROLE.
+            RawSQLRefused: it is of several statements, past which no scope is carried.
         """
         is_idle = driver.pgconn.transaction_status == _IDLE
         if is_idle:
-            driver.tenancy_sent = driver.tenancy_entered = False
+            driver.tenancy_sent = False
         carries = verdict.carries_scope
         if carries is None:
             carries = verdict.carries_scope = carries_scope(verdict)
@@ -133,52 +131,56 @@ class PostgreSQLBackend(Backend):
                 "be carried past what ends a transaction or changes the schema. Send "
                 "the statements one by one."
             )
-        if not carries or (scope is None and not driver.tenancy_sent):
-            # A savepoint may have brought the role back.
-            is_control = verdict.verb in TRANSACTION_CONTROL
-            return self._leave() if driver.tenancy_entered and not is_control else None
+        if not carries:
+            return None
         if scope is None:
+            driver.tenancy_planned = True
             # The transaction still holds what the last scope in it has set.
-            prefix = write_settings("", "", "")
-        else:
-            prefix = self.settings(scope)
-            if not is_idle or not driver.autocommit:
-                driver.tenancy_sent = True
-            if scope.is_unscoped and (role := conf.unscoped_role()) is not None:
-                if runs_as_role(verdict, text):
-                    driver.tenancy_entered = driver.tenancy_sent
-                    return prefix + write_enter(role)
-                if (unforced := write_unforced(verdict, text)) is not None:
-                    return prefix + self._leave() + unforced
-        return prefix + self._leave() if driver.tenancy_entered else prefix
+            return _NO_ORGANIZATION if driver.tenancy_sent else None
+        if not is_idle or not driver.autocommit:
+            driver.tenancy_sent = True
+        prefix = self.settings(scope)
+        if not prefix.replans:
+            driver.tenancy_planned = True
+        elif not (driver.tenancy_planned or self._is_pooled):
+            return prefix.without_replanning()
+        return prefix
 
-    def _leave(self) -> Prefix:
-        return write_leave(self.connection)
+    @property
+    def _is_pooled(self) -> bool:
+        """Whether statements of others are sent between ours to the same server."""
+        return bool(self.connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+
+    @contextmanager
+    def deleting(self) -> Iterator[None]:
+        """See Backend.deleting(); what ends the transaction undoes the setting."""
+        driver: Any = self.connection.connection  # Django types it as Any.
+        # Outside a transaction there is flush, whose TRUNCATE no row's trigger sees.
+        is_set = self.connection.in_atomic_block and not self._deletions
+        with super().deleting():
+            if is_set:
+                driver.execute("SET LOCAL tenancy.deletes = '1'")
+            try:
+                yield
+            finally:
+                # After an error the rollback undoes it.
+                if is_set and driver.pgconn.transaction_status == _IN_TRANSACTION:
+                    driver.execute("SET LOCAL tenancy.deletes = ''")
 
     def settings(self, scope: Scope) -> Prefix:
         """Return the statements that set a scope, for as long as a transaction."""
-        place = (
-            self.connection.alias,
-            scope.organization_id,
-            scope.user_id,
-            scope.is_unscoped,
-        )
-        text = self._settings.get(place)
-        if text is None:
-            if len(self._settings) >= 1_000:
-                self._settings.clear()
-            text = self._settings[place] = self._write_settings(scope)
-        return text
+        prefix: Prefix | None = scope.parameters.get(self._noted)
+        if prefix is None:
+            prefix = scope.parameters[self._noted] = self._write_settings(scope)
+        return prefix
 
     def _write_settings(self, scope: Scope) -> Prefix:
-        if scope.is_unscoped:
-            model = apps.get_model(conf.organization_model())
-            low, high = key_range(model._meta.pk)
-            return write_settings(low, high, "")
-        key = self.key_text(scope)
         if scope.organization_id is not None:
-            return write_settings(key, key, "")
-        return write_settings("", "", key)
+            return write_organization(self.key_text(scope))
+        marks = marks_of(apps.get_model(conf.organization_model())._meta.pk)
+        if scope.is_unscoped:
+            return write_every(marks)
+        return write_own(marks, self.key_text(scope))
 
     def write_source(self, table: str, is_recursive: bool) -> str:
         """Return the name, with its schema where an expression sees itself."""
@@ -213,8 +215,6 @@ class PostgreSQLBackend(Backend):
         if driver is None or driver.pgconn.transaction_status == _IN_ERROR:
             return False
         with psycopg.ClientCursor(driver) as cursor:
-            if driver.tenancy_entered:
-                cursor.execute(self._leave().before)
             cursor.execute(
                 "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles"
                 " WHERE rolname = current_user"
@@ -237,17 +237,6 @@ class PostgreSQLBackend(Backend):
             deletes = verdict is not None and not verdict.is_write
             return name.startswith("tenancy_") and not deletes
         return False
-
-
-def write_settings(low: str, high: str, user: str) -> Prefix:
-    """Return the statements that set the three settings, on a line of their own."""
-    values = {"low": low, "high": high, "user": user}
-    settings = (
-        sql.SQL("SET LOCAL tenancy.{} = {};").format(sql.Identifier(name), value)
-        for name, value in values.items()
-    )
-    text = sql.SQL(" ").join(settings) + sql.SQL("\n")
-    return Prefix(text.as_bytes(None), len(values))
 
 
 def carries_scope(verdict: Verdict) -> bool:
@@ -334,9 +323,7 @@ class GuardedCursor:
         backend: PostgreSQLBackend = self._conn.tenancy_backend
         text = self._as_text(query)
         verdict = backend.admit_many(text, rows)
-        self._prefix = (
-            None if verdict is None else backend.prefix(self._conn, verdict, text)
-        )
+        self._prefix = None if verdict is None else backend.prefix(self._conn, verdict)
         with self._translated(verdict):
             if self._prefix is None:
                 super().executemany(query, rows, returning=returning)  # type: ignore[misc]
@@ -363,7 +350,7 @@ class GuardedCursor:
             with transaction:
                 if prefix:
                     with psycopg.ClientCursor(self._conn) as cursor:
-                        cursor.execute(prefix.before)
+                        cursor.execute(prefix.text)
                 copying = super().copy(statement, params, **options)  # type: ignore[misc]
                 with copying as copy:
                     yield copy
@@ -374,7 +361,7 @@ class GuardedCursor:
         backend: PostgreSQLBackend = self._conn.tenancy_backend
         text = self._as_text(query)
         verdict = backend.admit(text, params)
-        self._prefix = backend.prefix(self._conn, verdict, text)
+        self._prefix = backend.prefix(self._conn, verdict)
         self._scope = current_scope()
         if any(found.verb in _CURSOR_VERBS for found in verdict.statements):
             self._watch_cursors(text, params)
@@ -433,9 +420,7 @@ class GuardedCursor:
                 "out 'binary'."
             )
         self._query = query
-        before, _results, after = self._prefix
-        statement = query.query + b"\n;\n" + after if after else query.query
-        self._pgconn.send_query(before + statement)
+        self._pgconn.send_query(self._prefix.text + query.query)
 
     def _refuse_pipeline(self) -> None:
         if self._conn._pipeline:
@@ -446,8 +431,9 @@ class GuardedCursor:
 
     def _set_results(self, results: list[Any]) -> None:
         if self._prefix is not None:
-            end = -1 if self._prefix.after else None
-            results = results[self._prefix.results : end]
+            results = results[self._prefix.results :]
+            if self._prefix.replans:
+                self._conn.tenancy_planned = False
         super()._set_results(results)  # type: ignore[misc]
 
     def _stream_fetchone_gen(self, first: bool) -> Any:
@@ -480,7 +466,7 @@ class GuardedCursor:
 
     def _send_batch(self, batch: list[bytes]) -> Any:
         assert self._prefix is not None
-        self._pgconn.send_query(self._prefix.before + b"\n;\n".join(batch))
+        self._pgconn.send_query(self._prefix.text + b"\n;\n".join(batch))
         results = yield from execute(self._pgconn)
         self._check_results(results)  # type: ignore[attr-defined]
         self._set_results(results)
@@ -498,7 +484,7 @@ class GuardedCursor:
     def _translate(self, error: psycopg.Error, verdict: Verdict | None) -> None:
         self._conn.tenancy_backend.translate(error, verdict)
         if self._prefix is not None:
-            _hide_prefix(error, len(self._prefix.before.decode()))
+            _hide_prefix(error, len(self._prefix.text.decode()))
 
     def _require_same_scope(self) -> None:
         _require_same_scope(self._scope)
@@ -519,7 +505,7 @@ class GuardedServerCursor(GuardedCursor):
 
     def _send_settings(self) -> Any:
         assert self._prefix is not None
-        self._pgconn.send_query(self._prefix.before)
+        self._pgconn.send_query(self._prefix.text)
         results = yield from execute(self._pgconn)
         self._check_results(results)  # type: ignore[attr-defined]
 

@@ -10,9 +10,9 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import TableColumns
 from django.db.models import Field, Model
 
-from tenancy import conf
 from tenancy.backends.enforcement import (
     IMMUTABLE,
+    KEPT,
     Enforcement,
     Fault,
     OwnRows,
@@ -26,26 +26,15 @@ from tenancy.backends.enforcement import (
     squeeze,
     withdraw,
 )
-from tenancy.backends.postgresql.unscoped import OLDEST, UnscopedRole, write_connected
-from tenancy.backends.postgresql.unscoped import write_block as _block
-from tenancy.exceptions import UnsupportedDatabase
-
-UUID_RANGE = (
-    "00000000-0000-0000-0000-000000000000",
-    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+from tenancy.backends.postgresql.settings import (
+    MARK_BEGINNINGS,
+    ORGANIZATION,
+    USER,
+    marks_of,
 )
-INTEGER_RANGE = ("-9223372036854775808", "9223372036854775807")
+
+SPANS = "tenancy_spans_organizations()"
 TRUNCATE_TRIGGER = "tenancy_truncate"
-
-
-def unscoped_name(name: str) -> str:
-    """Return the name of the policy beside another, of the role of unscoped()."""
-    return f"{name}_unscoped"
-
-
-def key_range(field: Field[Any, Any]) -> tuple[str, str]:
-    """Return the least and the greatest key of a field's type, as settings have it."""
-    return UUID_RANGE if is_uuid(field) else INTEGER_RANGE
 
 
 class PostgreSQLEnforcement(Enforcement):
@@ -71,9 +60,9 @@ class PostgreSQLEnforcement(Enforcement):
             self.add_target(editor, name, target)
         writes: list[Callable[..., str]] = [
             self._write_enable,
+            self._write_spans,
             partial(self._write_drop_policy, name),
             partial(self._write_policy, name, rows.organization),
-            *self._write_unscoped(name),
             self._write_function,
             partial(self._write_truncate_trigger, rows.organization),
         ]
@@ -90,7 +79,6 @@ class PostgreSQLEnforcement(Enforcement):
         return _block(
             f"""
             DROP POLICY IF EXISTS {self.quote(name)} ON {table};
-            DROP POLICY IF EXISTS {self.quote(unscoped_name(name))} ON {table};
             DROP TRIGGER IF EXISTS {self.quote(TRUNCATE_TRIGGER)} ON {table};
             IF NOT EXISTS (
                 SELECT FROM pg_policy WHERE polrelid = {self._oid(table)}
@@ -100,12 +88,8 @@ class PostgreSQLEnforcement(Enforcement):
             END IF;
             target := {self._oid(table)};
             {_DROP_UNUSED_TARGET}
-            BEGIN
-                DROP FUNCTION IF EXISTS tenancy_refuse_truncate();
-            EXCEPTION
-                WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-                    NULL;
-            END;
+            {_drop_unused_function("tenancy_refuse_truncate()")}
+            {_drop_unused_function(SPANS)}
             """,
             declare="target oid; unused text;",
         )
@@ -158,8 +142,8 @@ class PostgreSQLEnforcement(Enforcement):
         """Defer what lets a user read their own memberships and organizations."""
         for write in (
             partial(self._write_drop_own_rows, name),
-            partial(self._write_own_memberships, name, own.user),
-            partial(self._write_own_organizations, name, own.user),
+            partial(self._write_own_memberships, name, own),
+            partial(self._write_own_organizations, name, own),
         ):
             editor.deferred_sql.append(
                 Rule(name, write, columns=own.membership, to=own.organization)
@@ -172,30 +156,33 @@ class PostgreSQLEnforcement(Enforcement):
         withdraw(editor, name)
         return self._write_drop_own_rows(name, own.membership, own.organization)
 
-    def add_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def add_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> None:
-        """Defer the function and the trigger that refuse to change a table's rows."""
+        """Defer the function and the trigger that refuse to change or delete rows."""
         for write in (
-            self._write_immutable_function,
-            partial(self._write_immutable_trigger, name),
+            partial(self._write_refusal_function, event),
+            partial(self._write_refusal_trigger, name, event),
         ):
             editor.deferred_sql.append(Rule(name, write, columns=columns))
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Withdraw them; return the last statement."""
         withdraw(editor, name)
         return _block(
             f"""
             DROP TRIGGER IF EXISTS {self.quote(name)} ON {self.quote(columns.table)};
-            BEGIN
-                DROP FUNCTION IF EXISTS tenancy_refuse_update();
-            EXCEPTION
-                WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-                    NULL;
-            END;
+            {_drop_unused_function(_refusing(event))}
             """
         )
 
@@ -238,50 +225,37 @@ class PostgreSQLEnforcement(Enforcement):
     def _write_policy(
         self, name: str, field: Field[Any, Any], columns: TableColumns
     ) -> str:
-        condition = self._condition(
-            field, columns.columns[0], is_range=conf.unscoped_role() is None
-        )
-        return self._write_condition(name, condition, columns)
-
-    def _write_condition(self, name: str, condition: str, columns: TableColumns) -> str:
+        condition = self._condition(field, columns.columns[0])
         return (
             f"CREATE POLICY {self.quote(name)} ON {self.quote(columns.table)} FOR ALL "
             f"USING ({condition}) WITH CHECK ({condition})"
         )
 
-    def _write_unscoped(self, name: str) -> list[Callable[[TableColumns], str]]:
-        """Return what writes the policy of the role of unscoped(), where one is set."""
-        role = conf.unscoped_role()
-        if role is None:
-            return []
-        return [
-            partial(self._write_drop_policy, unscoped_name(name)),
-            partial(self._write_unscoped_policy, name, role),
-        ]
+    def _condition(self, field: Field[Any, Any], column: str) -> str:
+        """Return what a row must satisfy, whatever the planner makes of it.
 
-    def _write_unscoped_policy(
-        self, name: str, role: str, columns: TableColumns
-    ) -> str:
-        return (
-            f"CREATE POLICY {self.quote(unscoped_name(name))} "
-            f"ON {self.quote(columns.table)} FOR ALL TO {self.quote(role)} "
-            "USING (true) WITH CHECK (true)"
-        )
-
-    def _condition(self, field: Field[Any, Any], column: str, *, is_range: bool) -> str:
-        """Return the range in its bare form, which reaches the index; or the equality.
-
-        A STABLE current_setting() outside a sub-select is evaluated for the plan.
+        In an organization's scope SPANS is false while the planner simplifies, and
+        leaves the bare equality: it reaches the index, tells how many rows there are,
+        and is merged with the ORM's own. Otherwise the sub-select is run once a
+        statement, and the setting beside it tells the planner that every row is meant.
+        Each part is right by itself, so that no plan that was kept shows too much.
         """
+        setting = f"current_setting({literal(ORGANIZATION)}, true)"
+        is_every = f"{setting} = {literal(marks_of(field).every)}"
         kind = "uuid" if is_uuid(field) else "bigint"
-        low, high = (
-            f"NULLIF(current_setting('tenancy.{bound}', true), '')::{kind}"
-            for bound in ("low", "high")
+        return (
+            f"{SPANS} AND ((SELECT {is_every}) OR {is_every})"
+            f" OR {self.quote(column)} = NULLIF({setting}, '')::{kind}"
         )
-        name = self.quote(column)
-        if not is_range:
-            return f"{name} = {low}"
-        return f"{name} >= {low} AND {name} <= {high}"
+
+    def _write_spans(self, columns: TableColumns) -> str:
+        return _block(
+            f"""
+            IF to_regprocedure({literal(SPANS)}) IS NULL THEN
+                CREATE {_SPANS_FUNCTION};
+            END IF;
+            """
+        )
 
     def _write_function(self, columns: TableColumns) -> str:
         return _block(
@@ -296,30 +270,31 @@ class PostgreSQLEnforcement(Enforcement):
     def _write_truncate_trigger(
         self, field: Field[Any, Any], columns: TableColumns
     ) -> str:
-        low, high = key_range(field)
         return (
             f"CREATE OR REPLACE TRIGGER {self.quote(TRUNCATE_TRIGGER)} "
             f"BEFORE TRUNCATE ON {self.quote(columns.table)} FOR EACH STATEMENT "
             "EXECUTE FUNCTION "
-            f"tenancy_refuse_truncate({literal(low)}, {literal(high)})"
+            f"tenancy_refuse_truncate({literal(marks_of(field).every)})"
         )
 
-    def _write_immutable_function(self, columns: TableColumns) -> str:
+    def _write_refusal_function(self, event: str, columns: TableColumns) -> str:
         return _block(
             f"""
-            IF to_regprocedure('tenancy_refuse_update()') IS NULL THEN
-                CREATE FUNCTION tenancy_refuse_update() RETURNS trigger
+            IF to_regprocedure('{_refusing(event)}') IS NULL THEN
+                CREATE FUNCTION {_refusing(event)} RETURNS trigger
                 LANGUAGE plpgsql SET search_path = pg_catalog
-                AS {literal(_REFUSE_UPDATE)};
+                AS {literal(_REFUSE_EVENT[event])};
             END IF;
             """
         )
 
-    def _write_immutable_trigger(self, name: str, columns: TableColumns) -> str:
+    def _write_refusal_trigger(
+        self, name: str, event: str, columns: TableColumns
+    ) -> str:
         return (
             f"CREATE OR REPLACE TRIGGER {self.quote(name)} "
-            f"BEFORE UPDATE ON {self.quote(columns.table)} FOR EACH ROW "
-            "EXECUTE FUNCTION tenancy_refuse_update()"
+            f"BEFORE {event} ON {self.quote(columns.table)} FOR EACH ROW "
+            f"EXECUTE FUNCTION {_refusing(event)}"
         )
 
     def _write_target(self, columns: TableColumns) -> str:
@@ -354,18 +329,8 @@ class PostgreSQLEnforcement(Enforcement):
         to: TableColumns,
     ) -> str:
         table, target = self.quote(columns.table), self.quote(to.table)
-        low, high = key_range(field)
-        # The settings go with it: under forced row-level security the existing rows are
-        # checked only as far as the policy shows them.
-        # An equality shows its owner one organization's rows, whatever the settings.
-        tables = {table, target} if conf.unscoped_role() is not None else ()
-        unforce, force = (
-            " ".join(
-                f"ALTER TABLE {one} {word}FORCE ROW LEVEL SECURITY;"
-                for one in sorted(tables)
-            )
-            for word in ("NO ", "")
-        )
+        # The setting goes with it: under forced row-level security the existing rows
+        # are checked only as far as the policy shows them.
         return _block(
             f"""
             IF NOT EXISTS (
@@ -374,21 +339,21 @@ class PostgreSQLEnforcement(Enforcement):
                 AND condeferred = {is_deferred}
             ) THEN
                 SET CONSTRAINTS ALL IMMEDIATE;
-                PERFORM set_config('tenancy.low', {literal(low)}, true),
-                    set_config('tenancy.high', {literal(high)}, true);
-                {unforce}
+                PERFORM set_config(
+                    {literal(ORGANIZATION)}, {literal(marks_of(field).every)}, true
+                );
                 ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {self.quote(name)};
                 ALTER TABLE {table} ADD CONSTRAINT {self.quote(name)}
                     FOREIGN KEY ({self.quote(*columns.columns)})
                     REFERENCES {target} ({self.quote(*to.columns)})
                     DEFERRABLE INITIALLY {"DEFERRED" if is_deferred else "IMMEDIATE"};
-                {force}
-                PERFORM set_config('tenancy.low', coalesce(low, ''), true),
-                    set_config('tenancy.high', coalesce(high, ''), true);
+                PERFORM set_config(
+                    {literal(ORGANIZATION)}, coalesce(organization, ''), true
+                );
             END IF;
             """,
-            declare="low text := current_setting('tenancy.low', true);"
-            " high text := current_setting('tenancy.high', true);",
+            declare="organization text :="
+            f" current_setting({literal(ORGANIZATION)}, true);",
         )
 
     def _write_drop_own_rows(
@@ -408,39 +373,44 @@ class PostgreSQLEnforcement(Enforcement):
         )
 
     def _write_own_memberships(
-        self, name: str, user: Field[Any, Any], columns: TableColumns, to: TableColumns
+        self, name: str, own: OwnRows, columns: TableColumns, to: TableColumns
     ) -> str:
         return (
             f"CREATE POLICY {self.quote(name)} ON {self.quote(columns.table)} "
-            f"FOR SELECT USING ({self._own_memberships(user, columns)})"
+            f"FOR SELECT USING ({self._own_memberships(own, columns)})"
         )
 
     def _write_own_organizations(
-        self, name: str, user: Field[Any, Any], columns: TableColumns, to: TableColumns
+        self, name: str, own: OwnRows, columns: TableColumns, to: TableColumns
     ) -> str:
         return (
             f"CREATE POLICY {self.quote(f'{name}_all')} ON {self.quote(to.table)} "
-            f"FOR SELECT USING ({self._own_organizations(user, columns, to)})"
+            f"FOR SELECT USING ({self._own_organizations(own, columns, to)})"
         )
 
-    def _own_memberships(self, user: Field[Any, Any], columns: TableColumns) -> str:
-        kind = user.db_type(self.connection)
+    def _own_memberships(self, own: OwnRows, columns: TableColumns) -> str:
+        """Return what is true of them; nothing is left of it in other scopes."""
+        kind = own.user.db_type(self.connection)
         column, ended, _organization = columns.columns
         return (
-            f"{self.quote(column)} = "
-            f"NULLIF(current_setting('tenancy.user', true), '')::{kind} "
+            f"{self._reads_own(own)} AND {self.quote(column)} = "
+            f"NULLIF(current_setting({literal(USER)}, true), '')::{kind} "
             f"AND {self.quote(ended)} IS NULL"
         )
 
     def _own_organizations(
-        self, user: Field[Any, Any], columns: TableColumns, to: TableColumns
+        self, own: OwnRows, columns: TableColumns, to: TableColumns
     ) -> str:
         return (
-            f"{self.quote(to.columns[0])} IN ("
+            f"{self._reads_own(own)} AND {self.quote(to.columns[0])} IN ("
             f"SELECT {self.quote(columns.columns[2])} "
             f"FROM {self.quote(columns.table)} "
-            f"WHERE {self._own_memberships(user, columns)})"
+            f"WHERE {self._own_memberships(own, columns)})"
         )
+
+    def _reads_own(self, own: OwnRows) -> str:
+        mark = literal(marks_of(own.key).own)
+        return f"{SPANS} AND current_setting({literal(ORGANIZATION)}, true) = {mark}"
 
     def _oid(self, quoted_table: str) -> str:
         return f"to_regclass({literal(quoted_table)})::oid"
@@ -496,35 +466,17 @@ class PostgreSQLEnforcement(Enforcement):
     ) -> Iterable[Fault]:
         quoted = self.quote(rows.table)
         create = self._write_policy(name, rows.organization, rows.columns())
-        role = conf.unscoped_role()
-        condition, other = self._forms(rows, is_range=role is None)
-        swap = f"Run 'create_unscoped_role{' --drop' if role is None else ''}'."
+        condition = _reduce(
+            self._condition(rows.organization, column_of(rows.organization))
+        )
         is_found = False
-        is_role_found = role is None
-        for policy, command, everybody, to_role, using, check in self.fetch(
-            _POLICIES, [role or "", oid]
-        ):
+        for policy, command, everybody, using, check in self.fetch(_POLICIES, [oid]):
             if policy == own_rows:
                 continue
-            used, checked = _reduce(using), _reduce(check)
-            is_ours = used == condition and command == "*"
-            if is_ours and checked == condition:
+            is_ours = _reduce(using) == condition and command == "*"
+            if is_ours and _reduce(check) == condition:
                 # After a table's rename the name may be that of the former one.
                 is_found = is_found or everybody
-                continue
-            if to_role and (command, used, checked) == ("*", "true", "true"):
-                is_role_found = True
-                continue
-            if used == other or policy == unscoped_name(name):
-                is_found = is_found or policy == name
-                setting = "not set" if role is None else "set"
-                yield Fault(
-                    rows.table,
-                    "policy",
-                    f"The policy '{policy}' is not the one that is asked for while "
-                    f"TENANCY_UNSCOPED_ROLE is {setting}.",
-                    swap,
-                )
                 continue
             drop = f"Run: DROP POLICY {self.quote(policy)} ON {quoted};"
             if policy != name:
@@ -554,107 +506,6 @@ class PostgreSQLEnforcement(Enforcement):
                 f"The policy '{name}' is missing.",
                 f"Run: {create};",
             )
-        if not is_role_found:
-            yield Fault(
-                rows.table,
-                "policy",
-                f"The policy of the role '{role}' is missing.",
-                swap,
-            )
-
-    def _forms(self, rows: Rows, *, is_range: bool) -> tuple[str, str]:
-        """Return the condition that is asked for and the other one, reduced."""
-        wanted, other = (
-            _reduce(
-                self._condition(
-                    rows.organization, column_of(rows.organization), is_range=form
-                )
-            )
-            for form in (is_range, not is_range)
-        )
-        return wanted, other
-
-    # The role of unscoped().
-
-    def write_unscoped_role(self, role: str, *, member: str | None = None) -> list[str]:
-        """Return what an administrator runs, for a role that passes by the policies.
-
-        Raises:
-            UnsupportedDatabase: the server is older than PostgreSQL 16.
-        """
-        self._require_version()
-        made = UnscopedRole(self.connection, role)
-        return made.write_role(member or self._connected())
-
-    def write_unscoped_rights(
-        self, role: str, *, owner: str | None = None
-    ) -> list[str]:
-        """Return what lets the role reach the tables, those that are made later too."""
-        ((schema,),) = self.fetch("SELECT current_schema()")
-        made = UnscopedRole(self.connection, role)
-        return made.write_rights(owner or self._connected(), schema)
-
-    def write_policies(
-        self, policies: Iterable[tuple[str, Rows]], role: str | None
-    ) -> list[str]:
-        """Return what puts the form of a role, or of none, in place of any other."""
-        statements = []
-        for name, rows in policies:
-            columns = rows.columns()
-            found = self.fetch(
-                "SELECT oid FROM pg_class WHERE oid = to_regclass(%s)",
-                [self.quote(rows.table)],
-            )
-            if not found:
-                continue
-            forms = self._forms(rows, is_range=role is None)
-            former = {name, unscoped_name(name)}
-            for policy, _command, _everybody, is_of_role, using, _check in self.fetch(
-                _POLICIES, [role or "", found[0][0]]
-            ):
-                is_true = is_of_role and _reduce(using) == "true"
-                if is_true or _reduce(using) in forms:
-                    former.add(policy)
-            statements += [
-                self._write_drop_policy(policy, columns) for policy in sorted(former)
-            ]
-            condition = self._condition(
-                rows.organization, columns.columns[0], is_range=role is None
-            )
-            statements.append(self._write_condition(name, condition, columns))
-            if role is not None:
-                statements.append(self._write_unscoped_policy(name, role, columns))
-        return statements
-
-    def find_unscoped_role(self, role: str) -> str:
-        """Return why the connection cannot enter the role, or nothing."""
-        for fault in self._find_unscoped_role(role):
-            return fault.found
-        return ""
-
-    def _find_unscoped_role(self, role: str) -> Iterable[Fault]:
-        return UnscopedRole(self.connection, role).find_faults(
-            self._version(), self.fetch
-        )
-
-    def _connected(self) -> str:
-        role = conf.unscoped_role() or ""
-        ((name,),) = self.fetch(f"SELECT {write_connected(self.connection, role)}")
-        return str(name)
-
-    def _version(self) -> int:
-        ((version,),) = self.fetch("SELECT current_setting('server_version_num')")
-        return int(version)
-
-    def _require_version(self) -> None:
-        version = self._version()
-        if version < OLDEST:
-            raise UnsupportedDatabase(
-                f"The database '{self.connection.alias}' is PostgreSQL "
-                f"{version // 10_000}, in which a role that may be entered is always "
-                "inherited. Use PostgreSQL 16 or later, or leave "
-                "TENANCY_UNSCOPED_ROLE out."
-            )
 
     def _find_truncate_trigger(self, oid: int, rows: Rows) -> Iterable[Fault]:
         create = self._write_truncate_trigger(rows.organization, rows.columns())
@@ -672,12 +523,12 @@ class PostgreSQLEnforcement(Enforcement):
             return
         yield Fault(rows.table, "trigger", message, f"Run: {create};")
 
-    def find_immutability_faults(
-        self, name: str, columns: TableColumns
+    def find_refusal_faults(
+        self, name: str, event: str, columns: TableColumns
     ) -> Iterable[Fault]:
-        """Return how the trigger that refuses to change rows differs."""
-        function = self._write_immutable_function(columns)
-        create = self._write_immutable_trigger(name, columns)
+        """Return how the trigger that refuses to change or delete rows differs."""
+        function = self._write_refusal_function(event, columns)
+        create = self._write_refusal_trigger(name, event, columns)
         wanted = squeeze(create.partition(" BEFORE ")[2].partition(" ON ")[0])
         found = self.fetch(
             "SELECT tgenabled::text, pg_get_triggerdef(pg_trigger.oid), prosrc"
@@ -691,9 +542,9 @@ class PostgreSQLEnforcement(Enforcement):
             found[0][0] not in "OA"
             or f"before{wanted}on" not in squeeze(found[0][1])
             or not squeeze(found[0][1]).endswith(
-                "foreachrowexecutefunctiontenancy_refuse_update()"
+                f"foreachrowexecutefunction{_refusing(event)}"
             )
-            or squeeze(found[0][2]) != squeeze(_REFUSE_UPDATE)
+            or squeeze(found[0][2]) != squeeze(_REFUSE_EVENT[event])
         ):
             what = "is disabled or differs from the one declared"
         else:
@@ -762,13 +613,13 @@ class PostgreSQLEnforcement(Enforcement):
             (
                 name,
                 own.membership.table,
-                self._own_memberships(own.user, own.membership),
+                self._own_memberships(own, own.membership),
                 self._write_own_memberships,
             ),
             (
                 f"{name}_all",
                 own.organization.table,
-                self._own_organizations(own.user, own.membership, own.organization),
+                self._own_organizations(own, own.membership, own.organization),
                 self._write_own_organizations,
             ),
         )
@@ -783,7 +634,7 @@ class PostgreSQLEnforcement(Enforcement):
                 condition, own.membership.table
             ):
                 continue
-            create = write(name, own.user, own.membership, own.organization)
+            create = write(name, own, own.membership, own.organization)
             what = "differs from the one declared" if found else "is missing"
             drop = f"DROP POLICY IF EXISTS {self.quote(policy)} ON {self.quote(table)}"
             yield Fault(
@@ -803,6 +654,7 @@ class PostgreSQLEnforcement(Enforcement):
         """Return what widens the whole: roles, views, partitions, other tables."""
         quoted = [self.quote(table) for table in tables]
         yield from self._find_role()
+        yield from self._find_spans()
         for view, kind, table in self.fetch(_VIEWS, [quoted]):
             what = "materialized view" if kind == "m" else "view"
             fix = (
@@ -840,14 +692,31 @@ class PostgreSQLEnforcement(Enforcement):
                 "Make its model a TenantModel, or drop the table.",
             )
 
+    def _find_spans(self) -> Iterable[Fault]:
+        """Return whether plans are not those that they could be; rows are the same."""
+        found = self.fetch(
+            "SELECT provolatile::text, proparallel::text, prosrc FROM pg_proc"
+            " WHERE oid = to_regprocedure(%s)",
+            [SPANS],
+        )
+        if not found or (*found[0][:2], squeeze(found[0][2])) == (
+            "i",
+            "s",
+            squeeze(_SPANS),
+        ):
+            return
+        yield Fault(
+            "",
+            "policy",
+            f"The function '{SPANS}' differs from the one declared, by which the "
+            "planner knows how far a policy reaches.",
+            f"Run: CREATE OR REPLACE {_SPANS_FUNCTION};",
+        )
+
     def _find_role(self) -> Iterable[Fault]:
-        unscoped_role = conf.unscoped_role()
-        if unscoped_role is not None:
-            yield from self._find_unscoped_role(unscoped_role)
         for role, is_superuser, bypasses in self.fetch(
             "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles"
-            f" WHERE rolname = {write_connected(self.connection, unscoped_role or '')}"
-            " AND (rolsuper OR rolbypassrls)"
+            " WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
         ):
             what = "is a superuser" if is_superuser else "has BYPASSRLS"
             fix = (
@@ -862,6 +731,11 @@ class PostgreSQLEnforcement(Enforcement):
                 "Connect as another role, or run: "
                 f"ALTER ROLE {self.quote(role)} {fix};",
             )
+
+
+def _refusing(event: str) -> str:
+    """Return the function that refuses an event, as the catalog writes it."""
+    return f"tenancy_refuse_{event.lower()}()"
 
 
 def _find_target(oid: str, key: str, organization: str) -> str:
@@ -891,11 +765,48 @@ def _reduce(expression: str | None, table: str = "") -> str:
     return text.replace(f"{name}.", "") if name else text
 
 
-# Refuses unless the settings span every key, as they do unscoped.
-_REFUSE = """
+def _block(body: str, *, declare: str = "") -> str:
+    """Return an anonymous block: one statement, that may look before it acts."""
+    declaration = f"DECLARE {declare}\n" if declare else ""
+    return f"DO $tenancy$\n{declaration}BEGIN{body}END\n$tenancy$"
+
+
+def _drop_unused_function(signature: str) -> str:
+    """Return the part of a block that drops a function which nothing needs any more."""
+    return f"""
+            BEGIN
+                DROP FUNCTION IF EXISTS {signature};
+            EXCEPTION
+                WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+                    NULL;
+            END;
+    """
+
+
+# Whether the setting is a mark. It tells the planner, which takes the answer of an
+# IMMUTABLE function for a constant, what to leave out of the plan of one statement.
+# Names stand with their schema, since the caller's search path may hold others.
+_SPANS = f"""
 BEGIN
-    IF current_setting('tenancy.low', true) = TG_ARGV[0]
-    AND current_setting('tenancy.high', true) = TG_ARGV[1] THEN
+    RETURN COALESCE({
+    " OR ".join(
+        f"pg_catalog.starts_with("
+        f"pg_catalog.current_setting({literal(ORGANIZATION)}, true), "
+        f"{literal(beginning)})"
+        for beginning in MARK_BEGINNINGS
+    )
+}, false);
+END
+"""
+_SPANS_FUNCTION = (
+    f"FUNCTION {SPANS} RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE"
+    f" AS {literal(_SPANS)}"
+)
+
+# Refuses unless the setting says that every organization is meant.
+_REFUSE = f"""
+BEGIN
+    IF current_setting({literal(ORGANIZATION)}, true) = TG_ARGV[0] THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION 'tenancy: TRUNCATE would reach every organization'
@@ -903,11 +814,21 @@ BEGIN
 END
 """
 
-_REFUSE_UPDATE = f"""
+_REFUSE_EVENT = {
+    "UPDATE": f"""
 BEGIN
     RAISE EXCEPTION '{IMMUTABLE}' USING ERRCODE = 'integrity_constraint_violation';
 END
-"""
+""",
+    "DELETE": f"""
+BEGIN
+    IF current_setting('tenancy.deletes', true) = '1' THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION '{KEPT}' USING ERRCODE = 'integrity_constraint_violation';
+END
+""",
+}
 
 # The index of the primary key belongs to the policy, others to the keys that use them.
 _DROP_UNUSED_TARGET = """
@@ -934,7 +855,6 @@ _DROP_UNUSED_TARGET = """
 
 _POLICIES = """
 SELECT polname, polcmd::text, polroles = '{0}',
-    polroles = ARRAY(SELECT oid FROM pg_roles WHERE rolname = %s),
     pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
 FROM pg_policy WHERE polrelid = %s AND polpermissive ORDER BY polname
 """

@@ -57,6 +57,7 @@ class SQLiteBackend(Backend):
             )
         driver.tenancy_backend = self
         driver.create_function("tenancy_allows", 1, self.allows)
+        driver.create_function("tenancy_deletes", 0, lambda: int(self._deletions > 0))
         # Without it, REPLACE deletes a row of another organization unseen.
         driver.execute("PRAGMA recursive_triggers = ON")
         if self._create_cursor is None:

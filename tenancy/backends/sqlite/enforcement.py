@@ -15,10 +15,10 @@ from django.db.backends.ddl_references import Statement, TableColumns
 from django.db.models import Model
 
 from tenancy.backends.enforcement import (
-    IMMUTABLE,
     NOTHING,
     PREFIX,
     REFUSAL,
+    REFUSALS,
     Enforcement,
     Fault,
     LinkEditor,
@@ -136,8 +136,12 @@ class SQLiteEnforcement(Enforcement):
         """Return a statement that does nothing: the table is built anew."""
         return NOTHING
 
-    def remove_immutability(
-        self, editor: BaseDatabaseSchemaEditor, name: str, columns: TableColumns
+    def remove_refusal(
+        self,
+        editor: BaseDatabaseSchemaEditor,
+        name: str,
+        event: str,
+        columns: TableColumns,
     ) -> str:
         """Return a statement that does nothing: the table is built anew."""
         return NOTHING
@@ -281,12 +285,13 @@ class SQLiteEnforcement(Enforcement):
             f"WHEN {condition} BEGIN SELECT RAISE(ABORT, {literal(REFUSAL)}); END"
         )
 
-    def immutable_sql(self, name: str, columns: TableColumns) -> str:
-        """Return the statement that creates the trigger that refuses an UPDATE."""
+    def refusal_sql(self, name: str, event: str, columns: TableColumns) -> str:
+        """Return the statement that creates the trigger that refuses an event."""
+        when = "WHEN NOT tenancy_deletes() " if event == "DELETE" else ""
         return (
             f"CREATE TRIGGER {self.quote(name)} "
-            f"BEFORE UPDATE ON {self.quote(columns.table)} FOR EACH ROW "
-            f"BEGIN SELECT RAISE(ABORT, {literal(IMMUTABLE)}); END"
+            f"BEFORE {event} ON {self.quote(columns.table)} FOR EACH ROW {when}"
+            f"BEGIN SELECT RAISE(ABORT, {literal(REFUSALS[event])}); END"
         )
 
     def trigger_body(self, create: str) -> str:

@@ -4,7 +4,9 @@ import logging
 from typing import Any
 
 from django.core.management.commands import flush
+from django.db import connections
 
+from tenancy.backends import get_backend
 from tenancy.context import LookUp, look_up
 
 logger = logging.getLogger("tenancy")
@@ -16,5 +18,6 @@ class Command(flush.Command):
     def handle(self, **options: Any) -> Any:
         """Run the command, and say in the log that it is unscoped."""
         logger.info("flush runs unscoped on the database %r", options["database"])
-        with look_up(LookUp.FLUSH):
+        backend = get_backend(connections[options["database"]])
+        with look_up(LookUp.FLUSH), backend.deleting():
             return super().handle(**options)

@@ -47,7 +47,8 @@ class Command(loaddata.Command):
         if stray is not None:
             raise IntegrityError(
                 f"Problem installing fixtures: '{stray}' leads to a row that is not of "
-                "the same organization."
+                "the same organization. Load rows that refer to each other for one "
+                "organization."
             )
 
     def reset_sequences(

@@ -14,6 +14,7 @@ from project.tracker.models import Project, Task
 from tenancy.backends.mysql.cursors import HINT
 from tenancy.exceptions import CrossOrganization, RawSQLRefused, ScopeRequired
 from tenancy.models import Organization
+from tenancy.policies import same_organization_name
 
 Execute = Callable[..., Any]
 
@@ -222,12 +223,14 @@ def test_callproc_needs_unscoped(acme: Organization) -> None:
 def hidden(transactional_db: None, execute: Execute) -> Iterator[None]:
     """A view of a view, and a function, that read a tenant table."""
     made = {
-        "VIEW": ["plain_view", "view_of_view", "view"],
+        "VIEW": ["plain_view", "view_of_odd", "An odd view", "view_of_view", "view"],
         "FUNCTION": ["leak"],
     }
     with tenancy.unscoped("a test", in_generator=True):
         execute("CREATE VIEW `view` AS SELECT * FROM tracker_project")
         execute("CREATE VIEW view_of_view AS SELECT * FROM `view`")
+        execute("CREATE VIEW `An odd view` AS SELECT * FROM `view`")
+        execute("CREATE VIEW view_of_odd AS SELECT * FROM `An odd view`")
         execute("CREATE VIEW plain_view AS SELECT * FROM django_content_type")
         execute(
             "CREATE FUNCTION leak() RETURNS integer READS SQL DATA"
@@ -245,6 +248,8 @@ def hidden(transactional_db: None, execute: Execute) -> Iterator[None]:
     [
         "SELECT * FROM `view`",
         "SELECT * FROM view_of_view",
+        "SELECT * FROM `An odd view`",
+        "SELECT * FROM view_of_odd",
         "SELECT * FROM django_content_type c JOIN view_of_view v ON 1 = 1",
         "SELECT leak()",
         "SELECT id FROM django_content_type WHERE leak () > 1",
@@ -264,6 +269,14 @@ def test_views_and_functions_over_tenant_tables_are_refused(
         execute("SELECT count(*) FROM plain_view")
     with tenancy.unscoped("a test"):
         execute(sql)
+
+
+def test_view_in_a_comment_that_is_code_is_refused(
+    hidden: None, acme: Organization, execute: Execute
+) -> None:
+    """A text that can be read in two ways may name a view of any name."""
+    with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="may show rows"):
+        execute("SELECT * /*!50000 FROM `An odd view` */")
 
 
 LOCKING: dict[str, tuple[Callable[[], Any], int]] = {
@@ -310,6 +323,54 @@ def test_statement_that_locks_is_given_the_other_indexes(
 
     assert queries[-1]["sql"].count(FORCED) == count
     assert HINT not in queries[-1]["sql"]
+
+
+ORDERED: dict[str, tuple[Callable[[], Any], set[str]]] = {
+    "plain": (lambda: Task.objects.all(), {"status", "order"}),
+    "its own": (lambda: Task.objects.order_by("-priority", "-pk"), {"status", "order"}),
+    "backward": (lambda: Task.objects.order_by("priority", "pk"), set()),
+    "partly backward": (lambda: Task.objects.order_by("-status"), {"order"}),
+}
+
+
+@pytest.mark.parametrize(("rows", "kept"), ORDERED.values(), ids=ORDERED)
+def test_statement_in_the_reverse_of_an_index_leaves_it_out(
+    rows: Callable[[], Any], kept: set[str], acme: Organization
+) -> None:
+    """MySQL reads all of an index with descending columns from its end."""
+    if getattr(connection, "mysql_is_mariadb", False):
+        kept = {"status", "order"}
+    with tenancy.scope(acme), CaptureQueriesContext(connection) as queries:
+        list(rows().select_for_update()[:5])
+
+    sent = queries[-1]["sql"]
+    assert {name for name in ("status", "order") if f"tracker_task_{name}" in sent} == (
+        kept
+    )
+
+
+RELATED: dict[str, tuple[Callable[[], Any], bool]] = {
+    "equal": (lambda: Task.objects.filter(project_id=1), True),
+    "one of": (lambda: Task.objects.filter(project_id__in=[1, 2]), True),
+    "joined": (lambda: Task.objects.filter(project__name="a"), True),
+    "none": (lambda: Task.objects.filter(project=None), True),
+    "not one of": (lambda: Task.objects.exclude(project_id__in=[1, 2]), False),
+    "some": (lambda: Task.objects.filter(assignee__isnull=False), False),
+    "range": (lambda: Task.objects.filter(project_id__gt=1), False),
+    "ordered": (lambda: Task.objects.order_by("project_id"), False),
+}
+
+
+@pytest.mark.parametrize(("rows", "is_kept"), RELATED.values(), ids=RELATED)
+def test_statement_takes_the_index_of_a_relation_for_a_value_only(
+    rows: Callable[[], Any], is_kept: bool, acme: Organization
+) -> None:
+    """In a range of a relation's index, and in its order, lie the rows of all."""
+    key = same_organization_name(Task, "project")
+    with tenancy.scope(acme), CaptureQueriesContext(connection) as queries:
+        list(rows().select_for_update()[:5])
+
+    assert (f"`{key}`" in queries[-1]["sql"]) is is_kept
 
 
 @pytest.mark.django_db(transaction=True)

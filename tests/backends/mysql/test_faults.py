@@ -42,6 +42,31 @@ def test_missing_trigger_is_found_and_its_mend_mends() -> None:
     assert find_faults(connection) == []
 
 
+def test_missing_index_is_found_and_its_mend_mends() -> None:
+    """An index that locks need and was dropped is reported, with the SQL for it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT INDEX_NAME FROM information_schema.STATISTICS"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'notes_note'"
+            " AND INDEX_NAME LIKE 'tenancy%' AND COLUMN_NAME = 'organization_id'"
+            " AND SEQ_IN_INDEX = 1 AND NOT NON_UNIQUE"
+        )
+        ((name,),) = cursor.fetchall()
+    execute(
+        "CREATE INDEX other ON notes_note (organization_id)",
+        f"DROP INDEX `{name}` ON notes_note",
+    )
+
+    (fault,) = find_faults(connection)
+
+    assert "organization and primary key is missing" in fault.message
+    execute(
+        fault.hint.removeprefix("Run: ").removesuffix(";"),
+        "DROP INDEX other ON notes_note",
+    )
+    assert find_faults(connection) == []
+
+
 def test_missing_key_is_found_and_its_mend_mends() -> None:
     """A composite key that was dropped is reported, with the SQL that makes it."""
     with connection.cursor() as cursor:

@@ -52,7 +52,7 @@ def test_setting_ends_with_the_statement(
         assert Project.objects.count() == 3
 
     with psycopg.ClientCursor(connection.connection) as cursor:
-        cursor.execute("SELECT current_setting('tenancy.low', true)")
+        cursor.execute("SELECT current_setting('tenancy.organization', true)")
         assert cursor.fetchone()[0] in (None, "")
         cursor.execute(COUNT)
         assert cursor.fetchone()[0] == 0

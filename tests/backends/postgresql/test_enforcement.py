@@ -18,9 +18,11 @@ pytestmark = [
 ]
 
 
-RANGE = (
-    "organization_id >= NULLIF(current_setting('tenancy.low', true), '')::uuid AND "
-    "organization_id <= NULLIF(current_setting('tenancy.high', true), '')::uuid"
+EVERY = "{ffffffff-ffff-ffff-ffff-ffffffffffff}"
+IS_EVERY = f"current_setting('tenancy.organization', true) = '{EVERY}'"
+CONDITION = (
+    f"tenancy_spans_organizations() AND ((SELECT {IS_EVERY}) OR {IS_EVERY}) OR "
+    "organization_id = NULLIF(current_setting('tenancy.organization', true), '')::uuid"
 )
 
 
@@ -63,9 +65,14 @@ DAMAGE = [
     ("ALTER POLICY {policy} ON notes_note USING (true)", "policy", "differs"),
     (
         "DROP POLICY {policy} ON notes_note;"
-        f"CREATE POLICY {{policy}} ON notes_note USING ({RANGE})",
+        f"CREATE POLICY {{policy}} ON notes_note USING ({CONDITION})",
         "policy",
         "no WITH CHECK",
+    ),
+    (
+        "ALTER FUNCTION tenancy_spans_organizations() STABLE",
+        "policy",
+        "'tenancy_spans_organizations()' differs",
     ),
     ("DROP TRIGGER tenancy_truncate ON notes_note", "trigger", "is missing"),
     ("ALTER TABLE notes_note DISABLE TRIGGER tenancy_truncate", "trigger", "disabled"),
@@ -86,15 +93,18 @@ def test_damage_is_found_and_its_mend_mends(damage: str, kind: str, text: str) -
         name: connection.ops.quote_name(name_of(name))
         for name in ("policy", "index", "key")
     }
-    execute(*damage.format(**names).split(";"))
+    for name, quoted in names.items():
+        damage = damage.replace(f"{{{name}}}", quoted)
+    execute(*damage.split(";"))
 
     (fault,) = faults()
 
     assert fault.kind == kind
     assert text in fault.message
-    assert "'notes_note'" in fault.message
+    assert "'notes_note'" in fault.message or "function" in fault.message
     mend = fault.hint.removeprefix("Run: ").removesuffix(" Or make it RESTRICTIVE.")
-    execute(*([mend] if "$tenancy$" in mend else mend.rstrip(";").split("; ")))
+    is_whole = "$tenancy$" in mend or "CREATE OR REPLACE FUNCTION" in mend
+    execute(*([mend] if is_whole else mend.rstrip(";").split("; ")))
     assert faults() == []
 
 
@@ -167,7 +177,7 @@ def test_view_of_an_ordinary_role_is_no_fault() -> None:
 
 
 def test_truncate_outside_unscoped_is_refused() -> None:
-    """The trigger lets TRUNCATE pass only while the settings span every key."""
+    """The trigger lets TRUNCATE pass only while every organization is reached."""
     execute("TRUNCATE notes_note CASCADE")
 
     with connection.cursor() as cursor:

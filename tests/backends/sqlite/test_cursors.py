@@ -109,8 +109,11 @@ def test_views_over_tenant_tables_are_refused(
         execute(create)
         execute("CREATE VIEW plain AS SELECT * FROM django_content_type")
         execute("CREATE VIEW view_of_view AS SELECT * FROM hidden")
+        execute('CREATE VIEW "An odd view" AS SELECT * FROM hidden')
+        execute("CREATE VIEW view_of_odd AS SELECT * FROM [An odd view]")
 
-    for sql in ("SELECT * FROM hidden", "SELECT * FROM view_of_view"):
+    for name in ("hidden", "view_of_view", "[an odd view]", "view_of_odd"):
+        sql = f"SELECT * FROM {name}"
         with pytest.raises(ScopeRequired):
             execute(sql)
         with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="may show rows"):

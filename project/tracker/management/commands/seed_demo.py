@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -29,6 +30,12 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--seed", type=int, default=1, help="the same seed gives the same data"
+        )
+        parser.add_argument(
+            "--today",
+            type=date.fromisoformat,
+            default=seed.TODAY,
+            help=f"the day on which the data end (default: {seed.TODAY})",
         )
         parser.add_argument(
             "--if-empty",
@@ -68,6 +75,7 @@ class Command(BaseCommand):
                 organizations=organizations,
                 tasks=tasks,
                 seed=options["seed"],
+                today=options["today"],
                 advance=advance,
             )
         self.stdout.write(f"Made {organizations} organizations and {tasks} tasks.")
