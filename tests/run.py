@@ -26,7 +26,7 @@ import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +44,15 @@ REPORTS = ROOT / ".reports"
 RUN_SECONDS = 40 * 60
 
 # Reasons for which a test may be skipped although TENANCY_REQUIRE is set: what it
-# tests is impossible there. Only a browser may merely be missing from the machine.
+# tests is impossible there.
 ALLOWED_SKIPS = (
     r"^The database (does not|cannot|has no) ",
     r"^Django \d\.\d (does not|cannot|has no) ",
     r"^Python \d\.\d+ (does not|cannot|has no) ",
-    r"^Needs a browser\b",
 )
+
+# Why tests may be left out on every database: a browser may merely be missing.
+ALLOWED_EVERYWHERE = r"^The machine has no "
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,8 @@ class Result:
     passed: int = 0
     failed: int = 0
     skip_reasons: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many tests are none of this database, by the reason."""
     not_run: str = ""
 
     def __str__(self) -> str:
@@ -121,6 +125,8 @@ class Result:
             outcome = f"{self.passed} passed"
             if self.skip_reasons:
                 outcome += f", {len(self.skip_reasons)} skipped"
+            if self.left_out:
+                outcome += f", {sum(self.left_out.values())} left out"
         return f"{self.lane.title} · {self.title}: {outcome}"
 
 
@@ -282,6 +288,19 @@ def fetch_axe() -> None:
         Path(name, "package", "axe.min.js").rename(file)
 
 
+def install_browser() -> None:
+    """Install Chromium, and what fetches axe-core, unless they are there.
+
+    Raises:
+        Unavailable: they are not there and cannot be installed.
+    """
+    packages = {"chromium": "chromium", "chromedriver": "chromium-driver", "npm": "npm"}
+    missing = [packages[name] for name in packages if not shutil.which(name)]
+    if missing:
+        say(f"Installing {', '.join(missing)} ...")
+        servers.install_packages(*missing)
+
+
 def install_mysql_client() -> None:
     """Install what mysqlclient is compiled with, unless it is there.
 
@@ -427,6 +446,8 @@ class TestRun:
         text = output.read_text(errors="replace")
         if header := re.search(r"^database: ([^,\n]+),", text, re.MULTILINE):
             result.title = header[1]
+        for count, reason in re.findall(r"^left out: (\d+): (.+)$", text, re.MULTILINE):
+            result.left_out[reason] = int(count)
         if code and not result.failed:
             result.failed = 1
             text += f"\npytest ended with exit code {code}.\n"
@@ -563,6 +584,17 @@ def report(results: list[Result]) -> int:
                 if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
                     is_wrong = True
                     print(f"FAILED: skipped for a reason not allowed: {reason}")
+    ran = [result for result in results if not result.not_run]
+    for reason in sorted({one for result in ran for one in result.left_out}):
+        places = [result.title for result in ran if reason in result.left_out]
+        print(f"Left out on {', '.join(dict.fromkeys(places))}: {reason}")
+        if (
+            required == set(DATABASES)
+            and len(places) == len(ran)
+            and not re.search(ALLOWED_EVERYWHERE, reason)
+        ):
+            is_wrong = True
+            print("FAILED: no database of this run has that.")
     for result in results:
         print(result)
     passed = sum(result.passed for result in results)
@@ -590,10 +622,16 @@ def test(arguments: list[str]) -> int:
     parser.add_argument("--database", action="append", choices=list(DATABASES))
     parser.add_argument("--jobs", type=int, default=choose_jobs())
     parser.add_argument("--coverage", action="store_true", help="takes twice as long")
-    parser.add_argument("--browser", action="store_true", help="install Chromium")
+    parser.add_argument(
+        "--browser", action="store_true", help="install Chromium for its tests"
+    )
     options = parser.parse_args(own)
-    if options.browser and not shutil.which("chromium"):
-        servers.install_packages("chromium", "chromium-driver")
+    if options.browser:
+        try:
+            install_browser()
+        except Unavailable as error:
+            # The closing lines tell of the tests that are left out for it.
+            say(str(error))
     return TestRun(
         lanes=[x for x in LANES if not options.lane or x.django in options.lane],
         databases=options.database or list(DATABASES),

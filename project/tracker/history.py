@@ -357,6 +357,7 @@ class History:
                 seen = self.now - timedelta(minutes=self.source.randrange(5, 8000))
                 ended = self.source.random() < 0.2
                 begun = max(seen - 9 * DAY, member.created_at)
+                seen = max(seen, begun)
                 sessions.append(
                     Session(
                         id=make_id(self.source),

@@ -10,6 +10,7 @@ from pytest_django import Settings
 import tenancy
 from project.tracker.models import Project, Task
 from tenancy.models import Membership, Organization, User
+from tests.sharing import share
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +22,13 @@ def _site(settings: Settings) -> None:
     ]
 
 
-@pytest.fixture
+@share
 def ours(acme: Organization) -> Task:
     """A task of acme."""
     return make_task(acme, "Rocket skates stop")
 
 
-@pytest.fixture
+@share
 def theirs(globex: Organization) -> Task:
     """A task of globex."""
     return make_task(globex, "Turbine 3 stops")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-import django
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
@@ -149,9 +148,7 @@ def test_owner_opens_every_page(owner: Client, addresses: list[str]) -> None:
     assert answers.count(200) >= 30
 
 
-@pytest.mark.skipif(
-    django.VERSION < (6, 0), reason="Django 5.2 has no content security policy"
-)
+@pytest.mark.needs("content security policy")
 def test_policy_is_sent_and_kept(
     owner: Client, addresses: list[str], settings: Settings
 ) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,13 +30,12 @@ from tests.apps.notebook.models import (
     Placing,
     Remark,
 )
+from tests.sharing import share
 
 # Policies in the planner, and settings that a pool could leave behind, are one
 # database's own: no test of the others, and no skipped one either.
 collect_ignore = (
-    []
-    if connection.vendor == "postgresql"
-    else ["test_forms.py", "test_plans.py", "test_pooling.py"]
+    [] if connection.vendor == "postgresql" else ["test_plans.py", "test_pooling.py"]
 )
 
 MOMENT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -63,13 +63,13 @@ class Rows:
     category: Category
 
 
-@pytest.fixture
+@share
 def category(db: None) -> Category:
     """A global row that both organizations refer to."""
     return Category.objects.create(name="general")
 
 
-@pytest.fixture
+@share
 def ours(acme: Organization, alice: User, category: Category) -> Rows:
     """The rows of acme: one of each."""
     return _make_rows(acme, alice, category, "ours", weight=1)
@@ -81,36 +81,27 @@ def make_theirs(
 ) -> Callable[[], Rows]:
     """Make the rows of globex when the test wants them to appear."""
 
-    def make() -> Rows:
-        rows = _make_rows(globex, bob, category, "secret", weight=100)
-        with tenancy.scope(globex):
-            for number in range(3):
-                Note.objects.create(
-                    code=f"secret {number}",
-                    weight=1000,
-                    written_at=MOMENT,
-                    folder=rows.folder,
-                    category=category,
-                    author=bob,
-                )
-        return rows
-
-    return make
+    return partial(_make_theirs, globex, bob, category)
 
 
-@pytest.fixture
-def theirs(make_theirs: Callable[[], Rows]) -> Rows:
+@share
+def theirs(globex: Organization, bob: User, category: Category) -> Rows:
     """The rows of globex: more of them, so that a count tells."""
-    return make_theirs()
+    return _make_theirs(globex, bob, category)
+
+
+@share
+def their_digest(theirs: Rows) -> str:
+    """A digest of globex's rows as they were made."""
+    return digest(theirs.organization)
 
 
 @pytest.fixture
-def untouched(theirs: Rows) -> Iterator[Callable[[], None]]:
+def untouched(theirs: Rows, their_digest: str) -> Iterator[Callable[[], None]]:
     """Compare globex's rows before and after the test, and on demand."""
-    before = digest(theirs.organization)
 
     def check() -> None:
-        assert digest(theirs.organization) == before
+        assert digest(theirs.organization) == their_digest
 
     yield check
     check()
@@ -199,6 +190,21 @@ def digest(organization: Organization) -> str:
             for row in rows.order_by("pk").values_list():
                 found.update(repr((table, row)).encode())
     return found.hexdigest()
+
+
+def _make_theirs(globex: Organization, bob: User, category: Category) -> Rows:
+    rows = _make_rows(globex, bob, category, "secret", weight=100)
+    with tenancy.scope(globex):
+        for number in range(3):
+            Note.objects.create(
+                code=f"secret {number}",
+                weight=1000,
+                written_at=MOMENT,
+                folder=rows.folder,
+                category=category,
+                author=bob,
+            )
+    return rows
 
 
 def _make_rows(

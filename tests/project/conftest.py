@@ -23,11 +23,7 @@ import tenancy
 from project import settings as demo
 from project.tracker.models import Attachment, Label, Project, Task
 from tenancy.models import Organization, User
-
-# Browsers are what these are about; a machine without any has no such test.
-collect_ignore = (
-    [] if shutil.which("chromedriver") else ["test_accessibility.py", "test_browser.py"]
-)
+from tests.sharing import share
 
 FLAGS = (
     "--headless",
@@ -75,13 +71,13 @@ def as_bob(bob: User, globex: Organization) -> Client:
     return client
 
 
-@pytest.fixture
+@share
 def ours(acme: Organization) -> Task:
     """A task of acme."""
     return make_task(acme, "Rocket skates stop")
 
 
-@pytest.fixture
+@share
 def theirs(globex: Organization) -> Task:
     """A task of globex."""
     return make_task(globex, "Turbine 3 stops")
@@ -112,8 +108,6 @@ def server(_site: None) -> Iterator[LiveServer]:
 def open_browser() -> Iterator[Callable[[], WebDriver]]:
     """Open browsers, each with cookies of its own."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("Needs a browser: chromium and chromium-driver")
     opened: list[WebDriver] = []
 
     def open_one() -> WebDriver:

@@ -15,11 +15,12 @@ from project.tracker.models import Task
 from tenancy.models import AuditEvent, Invitation, Membership, Team
 from tests.run import find_axe
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.needs("axe")]
 
 OF_DJANGO = {
     # Cells that are filled in have no label but their column's.
     "#result_list select",
+    ".inline-related.tabular td",
     # The search of a completed choice, and the list of what was chosen.
     ".select2-container",
     # Links of Django 5.2's way home, that differ from its text by colour alone.
@@ -42,10 +43,7 @@ axe.run({exclude: left}, {resultTypes: ["violations"]}).then(
 @pytest.fixture
 def find_faults(server: LiveServer) -> Callable[..., list[Any]]:
     """Open a page, and return what is serious there."""
-    file = find_axe()
-    if not file.exists():
-        pytest.skip("Needs a browser and axe-core, which tests/run.py has from npm")
-    program = file.read_text()
+    program = find_axe().read_text()
 
     def find(browser: WebDriver, path: str) -> list[Any]:
         browser.get(server.url + path)

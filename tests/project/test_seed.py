@@ -29,6 +29,7 @@ from tenancy.models import (
     Team,
     User,
 )
+from tenancy.transactions import deleting
 
 pytestmark = pytest.mark.django_db
 
@@ -80,8 +81,8 @@ def empty() -> None:
         User.objects.all().delete()
         for name in ("OrganizationSlug", "Plan", "BillingEvent", "Verification"):
             apps.get_model("tenancy", name)._default_manager.all().delete()
-        # The ORM deletes no row of a trail.
-        with connection.cursor() as cursor:
+        # The ORM deletes no row of a trail, and the database none for raw SQL.
+        with deleting("default"), connection.cursor() as cursor:
             cursor.execute("DELETE FROM tenancy_systemevent")
 
 
