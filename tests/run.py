@@ -675,7 +675,7 @@ def lint(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Run the benchmarks on PostgreSQL: a throw-away one, or the environment's."""
+    """Run the benchmarks: on SQLite, and a throw-away PostgreSQL or the own one."""
     lane = LANES[-1]
     programs = make_lane_environment(lane)
     own = [] if get_own_url("postgresql") else [lane.servers["postgresql"]]

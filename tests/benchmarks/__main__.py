@@ -1,13 +1,17 @@
 """Time a scoped query against the same query of plain Django.
 
-    python -m tests.benchmarks [--rows 1000000] [--rounds 2000] [--database sqlite]
+    python -m tests.benchmarks [--rows 1000000] [--rounds 400] [--database sqlite]
 
 Four ways are timed in turn, round by round, so that whatever slows the machine slows
 all of them: ``scoped``; ``plain``, a bare manager on a twin table without organization
 filter or policy; ``by hand``, the same with ``.filter(organization=...)``;
-``unscoped``, the tenant table in tenancy.unscoped(), with that filter by hand. Medians
-are printed.
-PostgreSQL is that of TENANCY_TEST_POSTGRESQL_URL.
+``unscoped``, the tenant table in tenancy.unscoped(), with that filter by hand.
+
+In a round each way enters its scope and a transaction, as a request does, acts once
+untimed and then REPEATS times, of which the fastest counts, and takes back what it
+wrote. A ratio is the median of the rounds' ratios, each of two times that were taken a
+moment apart; behind it stand the quarters between which the middle half of them lies.
+A server is that of TENANCY_TEST_POSTGRESQL_URL, _MYSQL_URL or _MARIADB_URL.
 """
 
 from __future__ import annotations
@@ -21,10 +25,22 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import django
+
+REPEATS = 5
+"""How often each way acts, one time after the other, in a round."""
+
+WARM_UP = 5
+"""How many rounds are run before those that count."""
+
+SERVERS = {
+    "postgresql": "TENANCY_TEST_POSTGRESQL_URL",
+    "mariadb": "TENANCY_TEST_MARIADB_URL",
+    "mysql": "TENANCY_TEST_MYSQL_URL",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ ACTIONS: list[tuple[str, Callable[[Way], None], float]] = [
     ("list 50 of a status", list_status, 0.5),
     ("join, 50", join, 0.5),
     ("create", create, 1.0),
-    ("bulk_create(100)", create_hundred, 0.1),
+    ("bulk_create(100)", create_hundred, 0.25),
 ]
 
 
@@ -118,7 +134,11 @@ def make_twins() -> None:
                         else "SELECT %s",
                         [target._meta.db_table],
                     )
-            cursor.execute("ANALYZE")
+                if connection.vendor == "mysql":
+                    cursor.execute(f"ANALYZE TABLE {target._meta.db_table}")
+                    cursor.fetchall()
+            if connection.vendor != "mysql":
+                cursor.execute("ANALYZE")
 
 
 def make_ways(organization: Any) -> list[Way]:
@@ -174,25 +194,45 @@ def make_ways(organization: Any) -> list[Way]:
 
 def measure(
     action: Callable[[Way], None], ways: list[Way], rounds: int
-) -> dict[str, float]:
-    """Return the median of each way in microseconds."""
-    times: dict[str, list[int]] = {way.name: [] for way in ways}
+) -> dict[str, list[float]]:
+    """Return the time of each way in microseconds, one for each round."""
+    times: dict[str, list[float]] = {way.name: [] for way in ways}
     gc.collect()
     gc.disable()
     try:
-        for number in range(rounds + 10):
-            for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
-                with way.enter():
-                    started = time.perf_counter_ns()
-                    action(way)
-                    spent = time.perf_counter_ns() - started
-                if number >= 10:
+        for number in range(WARM_UP + rounds):
+            turn = number % len(ways)
+            for way in ways[turn:] + ways[:turn]:
+                spent = time_once(action, way)
+                if number >= WARM_UP:
                     times[way.name].append(spent)
-            if number % 200 == 0:
-                gc.collect()
+            gc.collect(0)
     finally:
         gc.enable()
-    return {name: median(spent) / 1000 for name, spent in times.items()}
+    return times
+
+
+def time_once(action: Callable[[Way], None], way: Way) -> float:
+    """Return how long a way takes, in microseconds."""
+    from django.db import transaction
+
+    # What is written is taken back, so that the tables stay as they are.
+    with way.enter(), transaction.atomic():
+        action(way)
+        spent = []
+        for _ in range(REPEATS):
+            started = time.perf_counter_ns()
+            action(way)
+            spent.append(time.perf_counter_ns() - started)
+        transaction.set_rollback(True)
+    return min(spent) / 1000
+
+
+def write_ratio(times: list[float], others: list[float]) -> str:
+    """Return the median of the ratios, and their first and third quartile."""
+    ratios = [one / other for one, other in zip(times, others, strict=True)]
+    first, middle, third = quantiles(ratios, n=4)
+    return f"{middle:.2f} ({first:.2f}-{third:.2f})"
 
 
 def run_here(rows: int, rounds: int) -> None:
@@ -201,7 +241,7 @@ def run_here(rows: int, rounds: int) -> None:
     django.setup()
     import logging
 
-    from django.db import connection, transaction
+    from django.db import connection
 
     from tests.isolation import skew
 
@@ -215,33 +255,33 @@ def run_here(rows: int, rounds: int) -> None:
         print(
             f"\n{connection.display_name} {version}, Django {django.get_version()}, "
             f"Python {sys.version.split()[0]}: {rows} tasks of "
-            f"{skew.ORGANIZATIONS} organizations, {rounds} rounds, "
-            "medians in microseconds\n"
+            f"{skew.ORGANIZATIONS} organizations, medians in microseconds, and of the "
+            f"ratios, in so many rounds of {REPEATS}\n"
         )
         names = ("scoped", "plain", "by hand", "unscoped")
         ratios = ("scoped/plain", "scoped/by hand", "scoped/unscoped")
-        print("| " + " | ".join(["action", "organization", *names, *ratios]) + " |")
-        print("|---" * (2 + len(names) + len(ratios)) + "|")
+        heads = ["action", "organization", "rounds", *names, *ratios]
+        print("| " + " | ".join(heads) + " |")
+        print("|---" * len(heads) + "|")
         for which, organization in (("greatest", great), ("small", small)):
             ways = make_ways(organization)
             for title, action, part in ACTIONS:
-                # What is written is taken back, so that the tables stay as they are.
-                with transaction.atomic():
-                    spent = measure(action, ways, max(20, int(rounds * part)))
-                    transaction.set_rollback(True)
-                cells = [f"{spent[name]:.0f}" for name in names]
-                cells += [f"{spent['scoped'] / spent[name]:.2f}" for name in names[1:]]
-                print("| " + " | ".join([title, which, *cells]) + " |", flush=True)
+                count = max(20, int(rounds * part))
+                spent = measure(action, ways, count)
+                cells = [title, which, str(count)]
+                cells += [f"{median(spent[name]):.0f}" for name in names]
+                cells += [write_ratio(spent["scoped"], spent[one]) for one in names[1:]]
+                print("| " + " | ".join(cells) + " |", flush=True)
     finally:
         connection.creation.destroy_test_db(connection.settings_dict["NAME"], 0)
 
 
 def main() -> int:
-    """Run the benchmark on SQLite and on PostgreSQL, each in its own process."""
+    """Run the benchmark on each database that is asked for, in its own process."""
     parser = argparse.ArgumentParser(prog="tests.benchmarks")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=2_000)
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--database", choices=["sqlite", *SERVERS], action="append")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
@@ -249,12 +289,12 @@ def main() -> int:
         return 0
     codes = []
     for database in options.database or ["sqlite", "postgresql"]:
-        url = os.environ.get("TENANCY_TEST_POSTGRESQL_URL", "")
         environment = dict(os.environ)
         environment.pop("TENANCY_TEST_DATABASE_URL", None)
-        if database == "postgresql":
+        if variable := SERVERS.get(database):
+            url = os.environ.get(variable, "")
             if not url:
-                print("PostgreSQL: NOT RUN, TENANCY_TEST_POSTGRESQL_URL is not set.")
+                print(f"{database}: NOT RUN, {variable} is not set.")
                 codes.append(1)
                 continue
             environment["TENANCY_TEST_DATABASE_URL"] = url
