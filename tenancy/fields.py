@@ -47,7 +47,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
-from tenancy.context import current_scope, require_scope
+from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.policies import (
     OrganizationPolicy,
@@ -123,6 +123,7 @@ class _ScopedJoins:
     remote_field: Any
     name: str
     attname: str
+    cache_name: str
 
     def get_col(self, alias: str, output_field: Any = None) -> Any:
         """Return the column; that of the model's own table is made once.
@@ -154,12 +155,19 @@ class _ScopedJoins:
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         """Refuse a held row of another organization, with no query."""
-        self._require_same_organization(model_instance)
+        # As get_cached_value(), without an exception for each row that holds none.
+        related = model_instance._state.fields_cache.get(self.cache_name)
+        if related is not None:
+            self._require_same_organization(model_instance, related)
         # Field has it.
         value = super().pre_save(model_instance, add)  # type: ignore[misc]
-        if hasattr(value, "resolve_expression"):
+        if self._is_of_global_rows and hasattr(value, "resolve_expression"):
             self._refuse_expression(value)
         return value
+
+    @cached_property
+    def _is_of_global_rows(self) -> bool:
+        return tenant_field(self.model) is None
 
     def _refuse_expression(self, value: Any) -> None:
         """Refuse a global row's key that only the database will know."""
@@ -236,21 +244,19 @@ class _ScopedJoins:
         if not rows.filter(**{name: key}).exists():
             raise unknown_relation(self.model, self)  # type: ignore[arg-type]  # as above
 
-    def _require_same_organization(self, row: Model) -> None:
+    def _require_same_organization(self, row: Model, related: Model) -> None:
         if self._own_names is None:
             return
-        # Field has it.
-        related = self.get_cached_value(row, None)  # type: ignore[attr-defined]
-        if related is None:
-            return
         own, remote = self._own_names
+        theirs, ours = getattr(related, remote), getattr(row, own)
+        # Mostly the scope's own key, and one object: UUIDs are compared in Python.
+        if theirs is ours:
+            return
         scope = current_scope()
-        if getattr(row, own) is None and (
-            scope is None or scope.organization_id is None
-        ):
+        if ours is None and (scope is None or scope.organization_id is None):
             # The organization's own field says what is missing.
             return
-        if getattr(related, remote) != getattr(row, own) and related.pk is not None:
+        if theirs != ours and related.pk is not None:
             # The class is a Field where this runs.
             raise unknown_relation(type(row), self)  # type: ignore[arg-type]
 
@@ -356,8 +362,12 @@ class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         """Fill an instance that was made in no scope."""
-        if getattr(model_instance, self.attname) is None:
+        value = getattr(model_instance, self.attname)
+        if value is None:
             setattr(model_instance, self.attname, self.get_default())
+        elif self.cache_name not in model_instance._state.fields_cache:
+            # As nearly always; it is what Field.pre_save() gives.
+            return value
         return super().pre_save(model_instance, add)
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
@@ -367,19 +377,31 @@ class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
             ScopeRequired: no scope is active, or there is none to take the key from.
             CrossOrganization: it is another organization's key.
         """
-        if _is_current(self.model):
-            self._require_own(value)
-        return super().get_db_prep_save(value, connection)
-
-    def _require_own(self, value: Any) -> None:
+        if not self._is_kept:
+            return super().get_db_prep_save(value, connection)
         scope = require_scope(self.model.__name__)
+        if value is None or value is not scope.organization_id:
+            self._require_own(scope, value)
+            return super().get_db_prep_save(value, connection)
+        # As it is where it was filled from the scope: the same for each row.
+        place = (self.model, connection.alias)
+        prepared = scope.parameters.get(place)
+        if prepared is None:
+            prepared = super().get_db_prep_save(value, connection)
+            scope.parameters[place] = prepared
+        return prepared
+
+    @cached_property
+    def _is_kept(self) -> bool:
+        return _is_current(self.model)
+
+    def _require_own(self, scope: Scope, value: Any) -> None:
         if value is None:
             raise ScopeRequired(
                 f"A {self.model.__name__} was saved with no organization. Enter one "
                 "with tenancy.scope(organization), or pass organization=...."
             )
-        # As it is where it was filled from the scope.
-        if value is scope.organization_id or scope.is_unscoped:
+        if scope.is_unscoped:
             return
         if (
             hasattr(value, "resolve_expression")

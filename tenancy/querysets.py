@@ -31,8 +31,13 @@ A manager's own get_queryset(), and what it calls, stand between the two.
 """
 
 
-def scoped_query(model: type[Model]) -> Query:
-    """Return a new query of the model's rows in the active scope.
+def scoped_query(model: type[Model], made_in: Scope | None) -> Query:
+    """Return a new query of the model's rows in a scope.
+
+    Args:
+        model (type[Model]): a tenant model.
+        made_in (Scope | None): the scope in which it is made; None of one that takes
+            the scope in which it runs.
 
     Its first table takes its alias, the table's name, when Django first asks for it,
     as in the query that a bare manager makes; giving it here costs a clone's time.
@@ -43,9 +48,8 @@ def scoped_query(model: type[Model]) -> Query:
         template = InScope(field.get_col(model._meta.db_table))
         model._scope_predicate = template  # type: ignore[attr-defined]  # a cache of ours
     query = ScopedQuery(model)
-    scope = current_scope()
-    if scope is not None and not _is_importing(sys._getframe(1)):
-        template = template.bind(scope)
+    if made_in is not None:
+        template = template.bind(made_in)
     # Not through add_q(), which would render the predicate as "... = True".
     query.where.children.append(template)  # type: ignore[arg-type]  # django-stubs knows no expressions there
     return query
@@ -74,6 +78,74 @@ class ScopedQuery(Query):
     def chain(self, klass: type[Query] | None = None) -> Any:
         """Return a clone, of the class that keeps the predicate where one exists."""
         return super().chain(ScopedUpdateQuery if klass is UpdateQuery else klass)
+
+    def get_compiler(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the database's compiler, which knows the scope's key again."""
+        compiler = super().get_compiler(*args, **kwargs)
+        kind = type(compiler)
+        knowing = _knowing.get(kind)
+        if knowing is None:
+            knowing = type(kind.__name__, (KnowingCompiler, kind), {})
+            _knowing[kind] = knowing
+        compiler.__class__ = knowing
+        return compiler
+
+
+_knowing: dict[type[Any], type[Any]] = {}  # By the class that the database has.
+
+
+class KnowingCompiler:
+    """Mixed into a database's compiler: makes the scope's key once, not for each row.
+
+    Where a key is a UUID and the database has none, making it is a good part of what
+    a row costs; and in the scope of an organization all rows hold the same.
+    """
+
+    def get_converters(self, expressions: Iterable[Any]) -> Any:
+        """Return what makes Python's values; see SQLCompiler.get_converters()."""
+        # The database's compiler, which follows in the method resolution order, has it.
+        found = super().get_converters(expressions)  # type: ignore[misc]
+        scope = current_scope()
+        if scope is None or scope.organization_id is None:
+            return found
+        for position, (converters, expression) in found.items():
+            target = getattr(expression, "target", None)
+            if target is not None and target is tenant_field(target.model):
+                alias: str = self.connection.alias  # type: ignore[attr-defined]  # as above
+                known = KnownKey(scope, alias, converters)
+                found[position] = ([known], expression)
+        return found
+
+
+class KnownKey:
+    """Makes the keys of a column in which nearly all rows hold the scope's own.
+
+    Args:
+        scope (Scope): an organization's. It keeps what stands for its key.
+        alias (str): the database's.
+        converters (list[Callable]): what makes a key of the driver's value.
+    """
+
+    __slots__ = ("converters", "key", "place", "scope", "value")
+
+    def __init__(self, scope: Scope, alias: str, converters: list[Any]) -> None:
+        self.scope = scope
+        self.place = (KnownKey, alias)
+        self.converters = converters
+        self.key = scope.organization_id
+        # That of which the key is made. Until one was read: itself, which none is.
+        self.value: Any = scope.parameters.get(self.place, self)
+
+    def __call__(self, value: Any, expression: Any, connection: Any) -> Any:
+        if value == self.value:
+            return self.key
+        key = value
+        for convert in self.converters:
+            key = convert(key, expression, connection)
+        if key == self.key:
+            self.value = self.scope.parameters[self.place] = value
+            return self.key
+        return key
 
 
 def restrict_trimmed_queries() -> None:
@@ -215,6 +287,24 @@ class TenantRawQuerySet(ScopedCache, RawQuerySet):  # type: ignore[type-arg]  # 
     """The rows of Model.objects.raw(), under the guard and the database's policy."""
 
 
+class _LateQuery:
+    """The query of a queryset, made when it is first asked for.
+
+    A manager makes a queryset for each call, of which a write needs no query. Not a
+    property: what stands in the instance comes first.
+    """
+
+    def __get__(self, queryset: Any, owner: type | None = None) -> Any:
+        if queryset is None:
+            return self
+        query = scoped_query(queryset.model, queryset._made_in)
+        queryset.__dict__["_query"] = query
+        return query
+
+
+_LATE: Any = object()  # Keeps QuerySet from making a query; it is never used.
+
+
 class TenantQuerySet(ScopedCache, QuerySet[M, M]):
     """A queryset of a tenant model: it holds the rows of the active scope.
 
@@ -233,9 +323,24 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
         using: str | None = None,
         hints: dict[str, Model] | None = None,
     ) -> None:
-        if query is None and model is not None:
-            query = scoped_query(model)
-        QuerySet.__init__(self, model, query, using, hints)
+        if query is not None or model is None:
+            QuerySet.__init__(self, model, query, using, hints)
+            return
+        _require_tenant_field(model)
+        QuerySet.__init__(self, model, _LATE, using, hints)
+        del self._query
+        scope = current_scope()
+        if scope is not None and not _is_importing(sys._getframe()):
+            self._made_in = scope
+
+    # django-stubs types what Django sets in the instance.
+    _query: Any = _LateQuery()
+    _made_in: Scope | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # Django copies what stands in the instance.
+        self.__dict__.setdefault("_query", self._query)
+        return super().__deepcopy__(memo)
 
     # The operators
 
@@ -368,8 +473,7 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
                 organization's.
         """
         rows = list(objs)
-        for row in rows:
-            require_own(row)
+        require_own_of(self.model, rows)
         if ignore_conflicts and not _is_loading.get():
             # MySQL and MariaDB swallow the foreign key's error together with the
             # conflict (INSERT IGNORE), so the keys are looked up first.
@@ -387,8 +491,7 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
         """
         rows, names = list(objs), list(fields)
         self._refuse_move(names)
-        for row in rows:
-            require_own(row)
+        require_own_of(self.model, rows)
         return super().bulk_update(rows, names, batch_size=batch_size)
 
     def _refuse_move(self, names: Collection[str] | Mapping[str, Any]) -> None:
@@ -455,6 +558,17 @@ def require_own(row: Model) -> None:
             f"A {model.__name__} of another organization was given. Enter its "
             "organization's scope to work on it."
         )
+
+
+def require_own_of(model: type[Model], rows: Iterable[Model]) -> None:
+    """Refuse rows of one model that are another organization's; see require_own()."""
+    scope = current_scope()
+    key = None if scope is None else scope.organization_id
+    name = _require_tenant_field(model).attname
+    for row in rows:
+        # As it is where it was filled from the scope: nothing else is asked of it.
+        if key is None or type(row) is not model or getattr(row, name) is not key:
+            require_own(row)
 
 
 def require_own_rows(values: Iterable[Any]) -> None:

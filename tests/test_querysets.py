@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import uuid
 from functools import reduce
 from operator import and_, or_, xor
 from typing import Any
@@ -17,7 +18,7 @@ from project.tracker.models import Project, Task
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.models import Organization
 from tenancy.predicates import InScope
-from tenancy.querysets import ScopedQuery, TenantQuerySet, require_own, scoped_query
+from tenancy.querysets import KnownKey, ScopedQuery, TenantQuerySet, require_own
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def names(queryset: Any) -> list[str]:
 def test_scoped_query_when_made_has_one_predicate(acme: Organization) -> None:
     """A new query has the predicate at the root of its WHERE, bound to the scope."""
     with tenancy.scope(acme) as scope:
-        query = scoped_query(Project)
+        query = TenantQuerySet(Project).query
         (predicate,) = query.where.leaves()
 
     assert isinstance(query, ScopedQuery)
@@ -63,7 +64,7 @@ def test_scoped_query_when_made_has_one_predicate(acme: Organization) -> None:
 
 def test_scoped_query_when_made_in_none_is_unbound() -> None:
     """A query of no scope takes the scope in which it runs."""
-    (predicate,) = scoped_query(Project).where.leaves()
+    (predicate,) = TenantQuerySet(Project).query.where.leaves()
 
     assert predicate.made_in is None
 
@@ -239,6 +240,63 @@ def test_deepcopy_when_filled_is_empty(one: Project, acme: Organization) -> None
         assert copied._result_cache is None
         assert rows._result_cache == [one]
         assert list(copied) == [one]
+
+
+def test_deepcopy_when_unused_keeps_its_scope(
+    one: Project, two: Project, acme: Organization, globex: Organization
+) -> None:
+    """A copy of a queryset whose query was never asked for is of the same scope."""
+    with tenancy.scope(acme):
+        rows = copy.deepcopy(Project.objects.all())
+        assert list(rows) == [one]
+
+    with tenancy.scope(globex), pytest.raises(CrossOrganization, match="made in"):
+        list(rows.all())
+
+
+def test_queryset_when_unused_remembers_its_scope(
+    two: Project, acme: Organization, globex: Organization
+) -> None:
+    """A queryset's query is made later, and in the scope of the queryset."""
+    with tenancy.scope(acme):
+        rows = Project.objects.all()
+
+    with tenancy.scope(globex), pytest.raises(CrossOrganization, match="made in"):
+        list(rows)
+    with tenancy.unscoped("tests"), pytest.raises(CrossOrganization, match="made in"):
+        rows.filter(name="two").count()
+
+
+def test_rows_when_read_hold_their_own_key(
+    one: Project, two: Project, acme: Organization, globex: Organization
+) -> None:
+    """Each row has its organization's key, in a scope and unscoped."""
+    keys = Project.objects.order_by("name").values_list("organization", flat=True)
+    for organization in (acme, globex):
+        with tenancy.scope(organization):
+            assert [*keys.all()] == [organization.pk]
+            assert Organization.objects.get().pk == organization.pk
+    with tenancy.unscoped("tests"):
+        assert [*keys.all()] == [acme.pk, globex.pk]
+
+
+def test_known_key_when_value_is_another_makes_it(
+    acme: Organization, globex: Organization
+) -> None:
+    """Whatever a column holds, each value gives its own key."""
+    with tenancy.scope(acme):
+        scope = tenancy.current_scope()
+    assert scope is not None
+    converters = [lambda value, *_: value and uuid.UUID(value)]
+    known = KnownKey(scope, connection.alias, converters)
+
+    texts = [None, globex.pk.hex, acme.pk.hex, globex.pk.hex, acme.pk.hex, None]
+    made = [known(text, None, connection) for text in texts]
+
+    assert made == [None, globex.pk, acme.pk, globex.pk, acme.pk, None]
+    assert made[2] is made[4] is scope.organization_id
+    later = KnownKey(scope, connection.alias, [])
+    assert later(acme.pk.hex, None, connection) is scope.organization_id
 
 
 def test_pickle_when_loaded_in_scope_keeps_rows(
