@@ -714,8 +714,8 @@ class PostgreSQLEnforcement(Enforcement):
         )
 
     def _find_role(self) -> Iterable[Fault]:
-        for role, is_superuser, bypasses in self.fetch(
-            "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles"
+        for role, is_superuser, bypasses, is_of_server in self.fetch(
+            "SELECT rolname, rolsuper, rolbypassrls, oid = 10 FROM pg_roles"
             " WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
         ):
             what = "is a superuser" if is_superuser else "has BYPASSRLS"
@@ -724,11 +724,17 @@ class PostgreSQLEnforcement(Enforcement):
                 if is_superuser and bypasses
                 else ("NOSUPERUSER" if is_superuser else "NOBYPASSRLS")
             )
+            database = self.connection.settings_dict["NAME"]
+            # The role with which the server was set up is its last administrator.
             yield Fault(
                 "",
                 "role",
                 f"The role '{role}' {what}, so every policy is ignored.",
-                "Connect as another role, or run: "
+                "Connect as the application's own role. Make one: "
+                "CREATE ROLE app LOGIN; "
+                f"ALTER DATABASE {self.quote(database)} OWNER TO app;"
+                if is_of_server
+                else "Connect as another role, or run: "
                 f"ALTER ROLE {self.quote(role)} {fix};",
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import environ
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 import tenancy
 from tenancy.checks import check_databases
@@ -37,15 +37,39 @@ def superuser(transactional_db: None, django_db_blocker: Any) -> Iterator[str]:
     del connections.settings["superuser"]
 
 
+def find_errors(alias: str) -> list[Any]:
+    """Return what the check says of the role."""
+    found = check_databases(databases=[alias])
+    return [error for error in found if error.id == "tenancy.E012"]
+
+
 def test_role_when_superuser_is_an_error(superuser: str) -> None:
     """A role that passes by the policies is reported (tenancy.E012)."""
-    found = [
-        e for e in check_databases(databases=[superuser]) if e.id == "tenancy.E012"
-    ]
+    (error,) = find_errors(superuser)
 
-    (error,) = found
     assert "superuser" in error.msg
-    assert error.hint
+    # The server's first role stays what it is: nobody else could give it back.
+    assert "CREATE ROLE" in str(error.hint)
+    assert "ALTER ROLE" not in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    "attributes", ["SUPERUSER", "BYPASSRLS", "SUPERUSER BYPASSRLS"]
+)
+def test_role_when_it_passes_by_is_mended_by_the_hint(
+    superuser: str, attributes: str
+) -> None:
+    """What the hint says to run makes the role an ordinary one."""
+    with transaction.atomic(using=superuser), connections[superuser].cursor() as cursor:
+        owner = connection.ops.quote_name(connection.settings_dict["USER"])
+        cursor.execute(f"CREATE ROLE tenancy_passes {attributes} IN ROLE {owner}")
+        cursor.execute("SET LOCAL ROLE tenancy_passes")
+        (error,) = find_errors(superuser)
+        cursor.execute("RESET ROLE")
+        cursor.execute(str(error.hint).partition("or run: ")[2])
+        cursor.execute("SET LOCAL ROLE tenancy_passes")
+        assert find_errors(superuser) == []
+        transaction.set_rollback(True, using=superuser)
 
 
 def test_raw_read_when_superuser_is_refused(
