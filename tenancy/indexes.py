@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 from django.db.models import Index, Model, Q
@@ -20,7 +21,8 @@ class PartialIndex(Index):
     Args:
         fields (Sequence[str]): the names of the columns' fields, in order; a list or a
             tuple. They serve as an index of all rows too, so that what the condition
-            compares comes first.
+            compares comes first; PostgreSQL's has no column of which the condition
+            says the value.
         name (str): its name.
         where (Q): the condition of the rows. A query that states it, or what implies
             it, is answered from the index.
@@ -39,10 +41,37 @@ class PartialIndex(Index):
         **kwargs: Any,  # Django's own.
     ) -> Statement:
         """Return the statement that creates it, as Django writes it."""
-        index = Index(fields=self.fields, name=self.name, condition=self.where)
+        fields = self.fields_on(schema_editor.connection)
+        index = Index(fields=fields, name=self.name, condition=self.where)
         return index.create_sql(model, schema_editor, using, **kwargs)
+
+    def fields_on(self, connection: BaseDatabaseWrapper) -> list[str]:
+        """Return the names of the fields that a database's index has, in order.
+
+        PostgreSQL drops from a query what the condition implies, and finds no place in
+        the index by a column of which nothing is asked: it would read all of it.
+        SQLite finds the place, and knows the value for a query of the index alone.
+        """
+        if connection.vendor != "postgresql":
+            return list(self.fields)
+        told = _find_told(self.where)
+        kept = [name for name in self.fields if name.removeprefix("-") not in told]
+        return kept or list(self.fields)
 
     def deconstruct(self) -> Any:
         """Return what a migration states of it."""
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "where": self.where}
+
+
+def _find_told(where: Q) -> set[str]:
+    """Return the fields of which a condition says the one value."""
+    if where.negated or where.connector != Q.AND:
+        return set()
+    told = set()
+    for child in where.children:
+        if isinstance(child, Q):
+            told |= _find_told(child)
+        elif isinstance(child, tuple) and not hasattr(child[1], "resolve_expression"):
+            told.add(child[0].removesuffix("__exact"))
+    return told

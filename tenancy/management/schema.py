@@ -271,7 +271,7 @@ class Comparison:
             ):
                 continue
             index = self._find_index(self.catalog.cut(declared.name))
-            columns = self._columns([name for name, _ in declared.fields_orders])
+            columns = self._columns(self._names_of(declared))
             if index is None:
                 statement = declared.create_sql(self.model, self.editor)
                 yield self._missing("index", "", declared.name, str(statement))
@@ -279,6 +279,12 @@ class Comparison:
                 yield self._other_columns("index", index, columns)
             elif self._is_conditional(declared) is not index.is_conditional:
                 yield self._other_condition("index", index)
+
+    def _names_of(self, declared: ModelIndex) -> list[str]:
+        if isinstance(declared, PartialIndex):
+            fields = declared.fields_on(self.editor.connection)
+            return [name.removeprefix("-") for name in fields]
+        return [name for name, _ in declared.fields_orders]
 
     def _is_conditional(self, declared: ModelIndex) -> bool:
         condition = (
