@@ -10,6 +10,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 from django.db.models import Index, Model, Q
 
+from tenancy.backends.enforcement import get_enforcement
+
 
 class PartialIndex(Index):
     """An index of the rows that are asked for, where the database can have one.
@@ -52,7 +54,7 @@ class PartialIndex(Index):
         the index by a column of which nothing is asked: it would read all of it.
         SQLite finds the place, and knows the value for a query of the index alone.
         """
-        if connection.vendor != "postgresql":
+        if not get_enforcement(connection).drops_implied:
             return list(self.fields)
         told = _find_told(self.where)
         kept = [name for name in self.fields if name.removeprefix("-") not in told]

@@ -248,6 +248,9 @@ class Enforcement:
     loads_unchecked = False
     # Does a table have to be built anew for a key to be added?
     rebuilds_tables = False
+    # Does the planner drop what a partial index implies, and then find no place in the
+    # index by a column of which nothing else is asked?
+    drops_implied = False
 
     @property
     def exact_collation(self) -> str | None:

@@ -317,14 +317,17 @@ def _is_key(value: Any, expected: str | None) -> bool:
     if kind is Mark or kind is str:
         if value == expected:
             return True
+        # Either form of a UUID, which a column of the other form takes, or finds not.
         return bool(
-            kind is str
-            and _DASHED.fullmatch(value)
-            and value.replace("-", "") == expected
+            kind is str and expected and _undashed(value) == _undashed(expected)
         )
     if kind is int:
         return len(str(value)) <= _LONGEST_INTEGER and str(value) == expected
     return kind is UUID and expected in (value.hex, str(value))
+
+
+def _undashed(key: str) -> str:
+    return key.replace("-", "") if _DASHED.fullmatch(key) else key
 
 
 def _may_write(statement: Statement) -> bool:

@@ -1010,6 +1010,10 @@ def test_statement_that_hides_a_table_is_about_rows(
         (KEY.hex, str(KEY), True),
         (KEY.hex, KEY.hex, True),
         (str(KEY), KEY, True),
+        (str(KEY), str(KEY), True),
+        (str(KEY), KEY.hex, True),
+        (str(KEY), str(KEY)[:-1] + "g", False),
+        (str(KEY), str(KEY).replace("-", "", 1), False),
         (KEY.hex, f"{{{KEY}}}", False),
         (KEY.hex, Text(KEY.hex), False),
         ("10", 10, True),
@@ -1021,11 +1025,14 @@ def test_statement_that_hides_a_table_is_about_rows(
         ("1", True, False),
         ("10", None, False),
         ("10", b"10", False),
+        ("", KEY, False),
+        (None, "", False),
+        (None, None, False),
     ],
-    ids=range(15),
+    ids=range(22),
 )
 def test_parameter_counts_when_it_can_only_mean_the_key(
-    key: str, value: Any, is_key: bool
+    key: str | None, value: Any, is_key: bool
 ) -> None:
     """A value that some database takes for another key is not the organization's."""
     sql = "SELECT * FROM tracker_task WHERE organization_id = %s"

@@ -42,6 +42,7 @@ class PostgreSQLEnforcement(Enforcement):
 
     means = "row-level security"
     hides_rows = True
+    drops_implied = True
 
     def is_passing(self, error: BaseException) -> bool:
         """Return whether it was a deadlock or a serialization failure."""

@@ -61,6 +61,19 @@ def test_variables_are_sent_before_a_write_only(
     assert after == [(text_of(acme), None)]
 
 
+def test_raw_read_finds_rows_by_a_key_without_dashes(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """What MySQL's column holds, MariaDB's takes for the same key."""
+    with tenancy.scope(acme):
+        rows = execute(
+            "SELECT organization_id FROM tracker_project WHERE organization_id = %s",
+            [acme.pk.hex],
+        )
+
+        assert len(rows) == Project.objects.count() > 0
+
+
 def test_variables_are_sent_once_for_a_scope(
     acme: Organization, projects: dict[str, Project], execute: Execute
 ) -> None:
