@@ -28,11 +28,12 @@ class TenancyConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what watches connections and queries, and the checks."""
-        from tenancy import checks, connections, querysets
+        from tenancy import checks, connections, querysets, rows
 
         connections.install()
         querysets.restrict_trimmed_queries()
         querysets.restrict_batches()
+        rows.watch_global_rows()
         checks.register()
 
 

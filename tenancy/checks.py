@@ -96,11 +96,15 @@ def _check_relations(model: type[Model]) -> Iterator[CheckMessage]:
         # A generic key leads to any model.
         target = None if field.remote_field is None else field.remote_field.model
         if _is_protected(model) or _is_protected(target):
+            twin = _scoped_twin(field)
             yield Error(
                 f"'{model._meta.label}.{field.name}' is a plain "
                 f"{type(field).__name__}, and one of its ends is a protected model.",
-                hint=f"Make it a {_scoped_twin(field)}, so that joins through it stay "
-                "inside the organization.",
+                hint=f"Make it a {twin}, so that joins through it stay inside the "
+                "organization."
+                if twin
+                else "Refer to one unique field by a tenancy.fields.TenantForeignKey "
+                "(to_field=...): joins through several columns are not scoped.",
                 obj=field,
                 id="tenancy.E001",
             )
@@ -118,13 +122,15 @@ def _is_plain_relation(field: Any) -> bool:
     return not (getattr(remote, "parent_link", False) or isinstance(remote.model, str))
 
 
-def _scoped_twin(field: Any) -> str:
+def _scoped_twin(field: Any) -> str | None:
     if isinstance(field, models.OneToOneField):
         return "tenancy.fields.TenantOneToOneField"
     if isinstance(field, models.ForeignKey):
         return "tenancy.fields.TenantForeignKey"
     if isinstance(field, models.ManyToManyField):
         return "tenancy.fields.TenantManyToManyField"
+    if field.remote_field is not None and not hasattr(field, "content_type_field_name"):
+        return None  # A ForeignObject.
     kind = "Relation" if field.remote_field is not None else "ForeignKey"
     return f"tenancy.contrib.contenttypes.TenantGeneric{kind}"
 

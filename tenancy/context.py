@@ -153,6 +153,12 @@ class _DeferredEntry(_Entry):
 _active: ContextVar[_Entry | None] = ContextVar("tenancy_scope", default=None)
 
 
+# Where it is a list, what admits statements notes each that concerns tenant rows.
+tenant_statements: ContextVar[list[None] | None] = ContextVar(
+    "tenancy_tenant_statements", default=None
+)
+
+
 def current_scope() -> Scope | None:
     """Return the active scope, or None.
 

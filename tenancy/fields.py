@@ -170,11 +170,11 @@ class _ScopedJoins:
         return tenant_field(self.model) is None
 
     def _refuse_expression(self, value: Any) -> None:
-        """Refuse a global row's key that only the database will know."""
-        scope, remote = current_scope(), self.remote_field.model
-        if scope is None or scope.is_unscoped or not _is_current(self.model):
+        """Refuse a key that only the database will know, where it would tell."""
+        scope = current_scope()
+        if scope is None or scope.is_unscoped:
             return
-        if tenant_field(self.model) is None and tenant_field(remote) is not None:
+        if self._is_telling:
             raise CrossOrganization(
                 f"'{self.model.__name__}.{self.name}' was given {value!r}, of which "
                 "the organization is not known. Pass a row, or its key."
@@ -250,13 +250,13 @@ class _ScopedJoins:
         own, remote = self._own_names
         theirs, ours = getattr(related, remote), getattr(row, own)
         # Mostly the scope's own key, and one object: UUIDs are compared in Python.
-        if theirs is ours:
+        if theirs is ours or _is_same_key(self.model, theirs, ours):
             return
         scope = current_scope()
         if ours is None and (scope is None or scope.organization_id is None):
             # The organization's own field says what is missing.
             return
-        if theirs != ours and related.pk is not None:
+        if related.pk is not None:
             # The class is a Field where this runs.
             raise unknown_relation(type(row), self)  # type: ignore[arg-type]
 
@@ -301,7 +301,8 @@ class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("related_name", "+")
         kwargs.setdefault("verbose_name", _("organization"))
-        kwargs.setdefault("on_delete", CASCADE)
+        # By Django, as everything that a scope judges; a database's own sees no scope.
+        kwargs["on_delete"] = CASCADE
         kwargs["editable"] = False
         # The policy's own index begins with this column, or the database makes one
         # for the foreign key.
@@ -719,6 +720,18 @@ def unique_sets(
                     for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
                 ]
             yield names, f"The constraint '{constraint.name}' of '{label}'"
+
+
+def _is_same_key(model: type[Model], one: Any, other: Any) -> bool:
+    """Return whether two keys are one organization's; a text may be one."""
+    if one == other or one is None or other is None:
+        return bool(one == other)
+    if hasattr(one, "resolve_expression") or hasattr(other, "resolve_expression"):
+        # The organization's own field refuses it.
+        return True
+    field: Any = tenant_field(model)  # Of a protected model.
+    target = getattr(field, "target_field", field)
+    return bool(target.to_python(one) == target.to_python(other))
 
 
 def _is_current(model: type[Model]) -> bool:

@@ -19,6 +19,7 @@ from django.db.models.sql.where import AND, WhereNode
 from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import CrossOrganization, ImmutableRow
 from tenancy.predicates import InScope, protected_tables, tenant_field
+from tenancy.rows import ScopedCache, require_unmoved
 
 M = TypeVar("M", bound=Model, covariant=True)
 
@@ -234,57 +235,30 @@ def _is_restricted(where: WhereNode, alias: str) -> bool:
     )
 
 
-class ScopedCache:
-    """A queryset whose fetched rows are seen only in the scope that fetched them."""
-
-    _rows: Any = None
-    _rows_scope: Scope | None = None
-
-    @property
-    def _result_cache(self) -> Any:
-        """The fetched rows, or None where another scope fetched them.
-
-        Django reads this attribute before it makes SQL, where the scope is checked.
-        """
-        rows = self._rows
-        if rows is None:
-            return None
-        scope = current_scope()
-        if scope is not None and scope is self._rows_scope:
-            # As nearly always, and read several times for each query.
-            return rows
-        return rows if self._is_fetched_here() else None
-
-    @_result_cache.setter
-    def _result_cache(self, rows: Any) -> None:
-        self._rows = rows
-        self._rows_scope = None if rows is None else current_scope()
-
-    def _is_fetched_here(self) -> bool:
-        scope = current_scope()
-        filled_in = self._rows_scope
-        if scope is None or filled_in is None:
-            return False
-        return scope is filled_in or filled_in.reaches_same_rows(scope)
-
-    def _fetch_all(self) -> None:
-        if self._rows is not None and not self._is_fetched_here():
-            self._rows = None
-            self._prefetch_done = False
-        # The queryset class that follows in the method resolution order has it.
-        super()._fetch_all()  # type: ignore[misc]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        rows, self._rows = self._rows, None
-        try:
-            # As above.
-            return super().__deepcopy__(memo)  # type: ignore[misc]
-        finally:
-            self._rows = rows
-
-
 class TenantRawQuerySet(ScopedCache, RawQuerySet):  # type: ignore[type-arg]  # takes none at run time
     """The rows of Model.objects.raw(), under the guard and the database's policy."""
+
+    def iterator(self) -> Iterator[Any]:
+        """See RawQuerySet.iterator(); it ends where its scope does."""
+        scope = current_scope()
+        for row in super().iterator():
+            # In no scope the database has refused it, or it named no tenant rows.
+            if current_scope() is not scope:
+                require_unmoved(scope, self.model)
+            yield row
+
+    def using(self, alias: str | None) -> Any:
+        """See RawQuerySet.using(), which makes one of its own class."""
+        return _keep_scoped(super().using(alias))
+
+
+def _keep_scoped(queryset: Any) -> TenantRawQuerySet:
+    """Make one of Django's class, which knows what it hands on, one of ours."""
+    queryset.__class__ = TenantRawQuerySet
+    # Django's stands in the instance, ours is a property.
+    del queryset.__dict__["_result_cache"]
+    scoped: TenantRawQuerySet = queryset
+    return scoped
 
 
 class _LateQuery:
@@ -411,14 +385,14 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
         # django-stubs leaves this private method out.
         rows = super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc]
         for row in rows:
-            _require_unmoved(scope, self.model)
+            require_unmoved(scope, self.model)
             yield row
 
     async def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[M]:
         """See iterator()."""
         scope = require_scope(self.model.__name__)
         async for row in super().aiterator(chunk_size):
-            _require_unmoved(scope, self.model)
+            require_unmoved(scope, self.model)
             yield row
 
     def raw(
@@ -432,17 +406,8 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
 
         tenancy.raw() is the way that works on every database.
         """
-        queryset = TenantRawQuerySet(
-            raw_query,
-            model=self.model,
-            params=params,
-            translations=translations,
-            using=using or self.db,
-        )
-        # django-stubs leaves this private attribute out.
-        lookups = self._prefetch_related_lookups  # type: ignore[attr-defined]
-        queryset._prefetch_related_lookups = lookups[:]  # type: ignore[attr-defined]
-        return queryset
+        # Django's own hands on what it knows: in Django 6.1 the fetch mode, too.
+        return _keep_scoped(super().raw(raw_query, params, translations, using))
 
     # Writes
 
@@ -583,6 +548,8 @@ def _is_own(field: Field[Any, Any], key: Any, scope: Scope) -> bool:
         return False
     if key == scope.organization_id:
         return True
+    if hasattr(key, "resolve_expression"):
+        return False
     target: Any = getattr(field, "target_field", field)
     return bool(target.to_python(key) == scope.organization_id)
 
@@ -593,17 +560,6 @@ def unknown_relation(model: type[Model], field: Field[Any, Any]) -> CrossOrganiz
         f"'{model.__name__}.{field.name}' refers to a row that the active "
         "organization does not have. Pass a row of the same organization."
     )
-
-
-def _require_unmoved(scope: Scope, model: type[Model]) -> None:
-    current = current_scope()
-    if current is None or (
-        current is not scope and not scope.reaches_same_rows(current)
-    ):
-        raise CrossOrganization(
-            f"An iterator over {model.__name__} that was started in {scope} was "
-            "continued outside it. Consume it in the scope that started it."
-        )
 
 
 def _require_tenant_field(model: type[Model]) -> Field[Any, Any]:

@@ -112,6 +112,13 @@ def test_organization_when_deconstructed_is_bare() -> None:
     assert named.deconstruct()[3] == {"db_column": "org", "verbose_name": "owner"}
 
 
+def test_organization_when_given_another_on_delete_keeps_djangos() -> None:
+    """A database's own cascade would see no scope: Django refuses it beside this."""
+    field = OrganizationForeignKey(on_delete=models.DO_NOTHING)
+
+    assert field.remote_field.on_delete is models.CASCADE
+
+
 def test_organization_when_cloned_is_equal() -> None:
     """Migrations clone fields."""
     field: Any = Project._meta.get_field("organization").clone()

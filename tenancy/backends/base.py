@@ -30,7 +30,12 @@ from tenancy.backends.guard import (
 )
 from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import Dialect, names_in
-from tenancy.context import Scope, current_scope, require_scope
+from tenancy.context import (
+    Scope,
+    current_scope,
+    require_scope,
+    tenant_statements,
+)
 from tenancy.exceptions import (
     CrossOrganization,
     ImmutableRow,
@@ -189,6 +194,10 @@ class Backend:
             RawSQLRefused: it could reach rows of other organizations.
         """
         verdict = self.judge(sql, parameters)
+        if verdict.tables:
+            noted = tenant_statements.get()
+            if noted is not None:
+                noted.append(None)
         scope = current_scope()
         if scope is None:
             if type(sql) is not Shadowed:

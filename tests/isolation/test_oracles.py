@@ -12,6 +12,8 @@ from asgiref.sync import async_to_sync
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import IntegerField, Value
+from django.db.models.functions import Coalesce
 from django.forms import inlineformset_factory, modelform_factory, modelformset_factory
 from django.shortcuts import aget_object_or_404, get_list_or_404, get_object_or_404
 from django.test import RequestFactory
@@ -66,6 +68,14 @@ PROBES: dict[str, Probe] = {
         [Placing(note_id=key, folder=Folder.objects.get())]
     ),
     "foreign key update": lambda key: Placing.objects.update(note_id=key),
+    "one-to-one": lambda key: Cover.objects.create(note_id=Value(key), color="x"),
+    "one-to-one bulk": lambda key: Cover.objects.bulk_create(
+        [Cover(note_id=Value(key), color="x")]
+    ),
+    "one-to-one update": lambda key: Cover.objects.update(note=Value(key)),
+    "one-to-one coalesced": lambda key: Cover.objects.update(
+        note_id=Coalesce(Value(None, output_field=IntegerField()), Value(key))
+    ),
     "foreign key clean": lambda key: Cover(note_id=key, color="x").full_clean(),
     "add": lambda key: Note.objects.get().friends.add(key),
     "set": lambda key: Note.objects.get().friends.set([key]),

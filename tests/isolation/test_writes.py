@@ -63,6 +63,12 @@ def attempt(act: Callable[[], Any]) -> None:
 
 # 12. Another organization, its keys, its rows
 
+
+def any_value(value: Any) -> Any:
+    """Return an expression, which the types know nothing of."""
+    return value if hasattr(value, "resolve_expression") else Value(value)
+
+
 WITH_THEIR_ORGANIZATION: dict[str, Act] = {
     "create": lambda our, their: Note.objects.create(
         code="x", organization=their.organization
@@ -72,6 +78,15 @@ WITH_THEIR_ORGANIZATION: dict[str, Act] = {
     ),
     "create by text": lambda our, their: Note.objects.create(
         code="x", organization_id=str(their.organization.pk)
+    ),
+    "create by value": lambda our, their: Note.objects.create(
+        code="x", organization_id=any_value(their.organization.pk)
+    ),
+    "create by expression": lambda our, their: Note.objects.create(
+        code="x", organization_id=any_value(F("id"))
+    ),
+    "bulk by value": lambda our, their: Note.objects.bulk_create(
+        [Note(code="x", organization_id=any_value(their.organization.pk))]
     ),
     "save": lambda our, their: Note(code="x", organization=their.organization).save(),
     "save base": lambda our, their: Note(
@@ -147,6 +162,22 @@ WITH_THEIR_ORGANIZATION: dict[str, Act] = {
         )
     ).save(),
 }
+
+
+@pytest.mark.parametrize("make", [str, lambda key: key.hex], ids=["text", "hex"])
+def test_write_when_organization_is_ours_as_text_passes(
+    in_acme: Rows, make: Callable[[Any], str]
+) -> None:
+    """A key's text is the key, beside a row that is held as well."""
+    key, folder = make(in_acme.organization.pk), in_acme.folder
+    rows = [
+        Note.objects.create(code="x", organization_id=key, folder=folder),
+        *Note.objects.bulk_create([Note(code="y", organization_id=key, folder=folder)]),
+    ]
+    with tenancy.unscoped("an import"):
+        rows.append(Note.objects.create(code="z", organization_id=key, folder=folder))
+
+    assert Note.objects.filter(code__in=[row.code for row in rows]).count() == 3
 
 
 @pytest.mark.parametrize(

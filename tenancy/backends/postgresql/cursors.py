@@ -52,8 +52,9 @@ _CARRIERS = frozenset(
     | {"INSERT", "MERGE", "MOVE", "REFRESH", "SELECT", "TABLE", "TRUNCATE", "UPDATE"}
     | {"VALUES", "WITH"}
 )
-_CURSOR_VERBS = frozenset({"DECLARE", "FETCH", "MOVE"})
+_CURSOR_VERBS = frozenset({"CLOSE", "DECLARE", "FETCH", "MOVE"})
 _END = Token(SYMBOL, ";", 0, 0)
+_ESCAPED_NAME = re.compile('u&"', re.IGNORECASE)
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
 _guarded: dict[type[Any], type[Any]] = {}  # By the class that the user chose.
@@ -88,6 +89,7 @@ class PostgreSQLBackend(Backend):
         carrier = cast(Any, driver)  # It takes attributes of ours.
         if not hasattr(driver, "tenancy_declared"):
             carrier.tenancy_declared = {}
+            carrier.tenancy_fetched = {}
             carrier.tenancy_sent = False
             carrier.tenancy_planned = True
         carrier.tenancy_backend = self
@@ -119,6 +121,8 @@ class PostgreSQLBackend(Backend):
         is_idle = driver.pgconn.transaction_status == _IDLE
         if is_idle:
             driver.tenancy_sent = False
+            # Cursors that functions have opened end with their transaction.
+            driver.tenancy_fetched.clear()
         carries = verdict.carries_scope
         if carries is None:
             carries = verdict.carries_scope = carries_scope(verdict)
@@ -369,14 +373,28 @@ class GuardedCursor:
 
     def _watch_cursors(self, text: str, params: Any) -> None:
         """Refuse rows of a cursor that SQL declared in another scope."""
+        if _ESCAPED_NAME.search(text):
+            raise RawSQLRefused(
+                "A cursor's name is written with U&, in which one name has many forms. "
+                "Write it without."
+            )
         declared: dict[str, Scope | None] = self._conn.tenancy_declared
+        # Those that a function has opened are known by the first that fetched.
+        fetched: dict[str, Scope | None] = self._conn.tenancy_fetched
         dialect = self._conn.tenancy_backend.dialect
         verb, name = "", ""
         tokens = dialect.read(text, Passing.of(params)).tokens
         for token in [*tokens, _END]:
             if token.text == ";":
-                if verb in ("FETCH", "MOVE") and name in declared:
-                    _require_same_scope(declared[name])
+                if verb in ("FETCH", "MOVE"):
+                    _require_same_scope(
+                        declared[name]
+                        if name in declared
+                        else fetched.setdefault(name, current_scope())
+                    )
+                elif verb == "CLOSE":
+                    declared.pop(name, None)
+                    fetched.pop(name, None)
                 verb = name = ""
             elif not verb:
                 verb = token.text

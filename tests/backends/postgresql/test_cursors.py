@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -250,6 +251,73 @@ def test_sql_cursor_read_in_another_scope_raises(
             execute("FETCH ALL FROM rows")
         with tenancy.scope(acme):
             assert len(execute("FETCH ALL FROM rows")) == 1
+
+
+@pytest.fixture
+def opening(execute: Execute) -> Iterator[None]:
+    """A function that opens the cursor whose name it is given."""
+    with tenancy.unscoped("a function", in_generator=True):
+        execute(
+            "CREATE FUNCTION open_projects(refcursor) RETURNS refcursor"
+            " LANGUAGE plpgsql AS $$ BEGIN"
+            " OPEN $1 FOR SELECT name FROM tracker_project; RETURN $1; END $$"
+        )
+    yield
+    with tenancy.unscoped("its end", in_generator=True):
+        execute("DROP FUNCTION open_projects(refcursor)")
+
+
+@pytest.mark.parametrize("sql", ["FETCH ALL FROM opened", "MOVE 1 FROM opened"])
+def test_cursor_of_a_function_read_in_another_scope_raises(
+    acme: Organization,
+    globex: Organization,
+    projects: dict[str, Project],
+    opening: None,
+    execute: Execute,
+    sql: str,
+) -> None:
+    """Who fetched from it first goes on, and nobody else, until it is closed."""
+    with transaction.atomic():
+        with tenancy.scope(acme):
+            execute("SELECT open_projects('opened')")
+            assert len(execute("FETCH 1 FROM opened")) == 1
+        with suppress(ZeroDivisionError), transaction.atomic():
+            raise ZeroDivisionError  # A savepoint's end is not the cursor's.
+        for scope in (tenancy.scope(globex), tenancy.unscoped("a test")):
+            with scope, pytest.raises(CrossOrganization, match="was opened in"):
+                execute(sql)
+        with tenancy.scope(acme):
+            assert len(execute("FETCH ALL FROM opened")) > 0
+            execute("CLOSE opened")
+        with tenancy.scope(globex):
+            execute("SELECT open_projects('opened')")
+            execute("FETCH ALL FROM opened")
+
+
+def test_cursor_when_first_read_elsewhere_gives_the_readers_rows(
+    acme: Organization,
+    globex: Organization,
+    projects: dict[str, Project],
+    opening: None,
+    execute: Execute,
+) -> None:
+    """A cursor that nobody has read yet takes the scope of its first reader."""
+    with transaction.atomic():
+        with tenancy.unscoped("a test"):
+            execute("SELECT open_projects('unread')")
+        with tenancy.scope(acme):
+            own = {name for (name,) in execute("FETCH ALL FROM unread")}
+            assert own == {*Project.objects.values_list("name", flat=True)} != set()
+
+
+def test_cursor_when_its_name_is_escaped_is_refused(
+    acme: Organization, projects: dict[str, Project], execute: Execute
+) -> None:
+    """Who writes a name in another way is not taken for another cursor."""
+    with transaction.atomic(), tenancy.scope(acme):
+        execute("DECLARE rows CURSOR FOR SELECT name FROM tracker_project")
+        with pytest.raises(RawSQLRefused, match="U&"):
+            execute('FETCH ALL FROM U&"r\\006fws"')
 
 
 def test_executemany_returns_and_counts(
