@@ -113,7 +113,8 @@ def make_twins(forms: list[Form]) -> None:
                     f"CREATE TABLE {twin} (LIKE tracker_{table} INCLUDING ALL)"
                 )
                 cursor.execute(f"INSERT INTO {twin} SELECT * FROM tracker_{table}")
-                cursor.execute(f"ANALYZE {twin}")
+                # Vacuumed now, and not at some moment of the comparison.
+                cursor.execute(f"VACUUM ANALYZE {twin}")
                 if form.condition:
                     cursor.execute(
                         f"CREATE POLICY one ON {twin} USING ({form.condition})"
