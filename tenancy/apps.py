@@ -33,7 +33,7 @@ class TenancyConfig(AppConfig):
         connections.install()
         querysets.restrict_trimmed_queries()
         querysets.restrict_batches()
-        rows.watch_global_rows()
+        rows.watch_rows()
         checks.register()
 
 

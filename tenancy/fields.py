@@ -55,7 +55,7 @@ from tenancy.policies import (
     policy_name,
     same_organization_name,
 )
-from tenancy.predicates import TENANT_KEY, InScope, tenant_field
+from tenancy.predicates import TENANT_KEY, InScope, is_same_key, tenant_field
 from tenancy.querysets import TenantQuerySet, require_own_rows, unknown_relation
 
 if TYPE_CHECKING:
@@ -161,13 +161,9 @@ class _ScopedJoins:
             self._require_same_organization(model_instance, related)
         # Field has it.
         value = super().pre_save(model_instance, add)  # type: ignore[misc]
-        if self._is_of_global_rows and hasattr(value, "resolve_expression"):
+        if self._is_telling and hasattr(value, "resolve_expression"):
             self._refuse_expression(value)
         return value
-
-    @cached_property
-    def _is_of_global_rows(self) -> bool:
-        return tenant_field(self.model) is None
 
     def _refuse_expression(self, value: Any) -> None:
         """Refuse a key that only the database will know, where it would tell."""
@@ -250,7 +246,13 @@ class _ScopedJoins:
         own, remote = self._own_names
         theirs, ours = getattr(related, remote), getattr(row, own)
         # Mostly the scope's own key, and one object: UUIDs are compared in Python.
-        if theirs is ours or _is_same_key(self.model, theirs, ours):
+        if theirs is ours:
+            return
+        if hasattr(ours, "resolve_expression") or hasattr(theirs, "resolve_expression"):
+            # The organization's own field refuses it.
+            return
+        field: Any = tenant_field(self.model)  # Of a protected model: there is one.
+        if is_same_key(field, theirs, ours):
             return
         scope = current_scope()
         if ours is None and (scope is None or scope.organization_id is None):
@@ -402,11 +404,8 @@ class OrganizationForeignKey(_ScopedJoins, ForeignKey[_ST, _GT]):
                 f"A {self.model.__name__} was saved with no organization. Enter one "
                 "with tenancy.scope(organization), or pass organization=...."
             )
-        if scope.is_unscoped:
-            return
-        if (
-            hasattr(value, "resolve_expression")
-            or self.target_field.to_python(value) != scope.organization_id
+        if not scope.is_unscoped and not is_same_key(
+            self, value, scope.organization_id
         ):
             raise CrossOrganization(
                 f"A {self.model.__name__} was given another organization than the "
@@ -720,18 +719,6 @@ def unique_sets(
                     for (name, *_) in model._get_expr_references(expression)  # type: ignore[attr-defined]  # Django's own, as UniqueConstraint.check() uses it
                 ]
             yield names, f"The constraint '{constraint.name}' of '{label}'"
-
-
-def _is_same_key(model: type[Model], one: Any, other: Any) -> bool:
-    """Return whether two keys are one organization's; a text may be one."""
-    if one == other or one is None or other is None:
-        return bool(one == other)
-    if hasattr(one, "resolve_expression") or hasattr(other, "resolve_expression"):
-        # The organization's own field refuses it.
-        return True
-    field: Any = tenant_field(model)  # Of a protected model.
-    target = getattr(field, "target_field", field)
-    return bool(target.to_python(one) == target.to_python(other))
 
 
 def _is_current(model: type[Model]) -> bool:

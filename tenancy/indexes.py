@@ -43,22 +43,22 @@ class PartialIndex(Index):
         **kwargs: Any,  # Django's own.
     ) -> Statement:
         """Return the statement that creates it, as Django writes it."""
-        fields = self.fields_on(schema_editor.connection)
-        index = Index(fields=fields, name=self.name, condition=self.where)
+        index = self.on(schema_editor.connection)
         return index.create_sql(model, schema_editor, using, **kwargs)
 
-    def fields_on(self, connection: BaseDatabaseWrapper) -> list[str]:
-        """Return the names of the fields that a database's index has, in order.
+    def on(self, connection: BaseDatabaseWrapper) -> Index:
+        """Return the index that a database has in its place, as Django declares one.
 
         PostgreSQL drops from a query what the condition implies, and finds no place in
         the index by a column of which nothing is asked: it would read all of it.
         SQLite finds the place, and knows the value for a query of the index alone.
         """
-        if not get_enforcement(connection).drops_implied:
-            return list(self.fields)
-        told = _find_told(self.where)
-        kept = [name for name in self.fields if name.removeprefix("-") not in told]
-        return kept or list(self.fields)
+        fields = list(self.fields)
+        if get_enforcement(connection).drops_implied:
+            told = _find_told(self.where)
+            kept = [name for name in fields if name.removeprefix("-") not in told]
+            fields = kept or fields
+        return Index(fields=fields, name=self.name, condition=self.where)
 
     def deconstruct(self) -> Any:
         """Return what a migration states of it."""

@@ -46,6 +46,23 @@ def tenant_field(model: type[Model]) -> Field[Any, Any] | None:
     return field
 
 
+def is_same_key(field: Field[Any, Any], one: Any, other: Any) -> bool:
+    """Return whether two keys are one organization's.
+
+    Args:
+        field (Field): what tenant_field() returned, by which a text is read as a key.
+        one (Any): a key, a text of one, an expression or None.
+        other (Any): likewise. An expression is no key that anybody knows.
+    """
+    if one == other:
+        return True
+    for key in (one, other):
+        if key is None or hasattr(key, "resolve_expression"):
+            return False
+    target: Any = getattr(field, "target_field", field)
+    return bool(target.to_python(one) == target.to_python(other))
+
+
 _protected: tuple[object, Mapping[str, type[Model]]] = (None, {})
 
 

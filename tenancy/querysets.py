@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import CO_OPTIMIZED
@@ -18,8 +18,13 @@ from django.db.models.sql.where import AND, WhereNode
 
 from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import CrossOrganization, ImmutableRow
-from tenancy.predicates import InScope, protected_tables, tenant_field
-from tenancy.rows import ScopedCache, require_unmoved
+from tenancy.predicates import (
+    InScope,
+    is_same_key,
+    protected_tables,
+    tenant_field,
+)
+from tenancy.rows import ScopedCache
 
 M = TypeVar("M", bound=Model, covariant=True)
 
@@ -238,15 +243,6 @@ def _is_restricted(where: WhereNode, alias: str) -> bool:
 class TenantRawQuerySet(ScopedCache, RawQuerySet):  # type: ignore[type-arg]  # takes none at run time
     """The rows of Model.objects.raw(), under the guard and the database's policy."""
 
-    def iterator(self) -> Iterator[Any]:
-        """See RawQuerySet.iterator(); it ends where its scope does."""
-        scope = current_scope()
-        for row in super().iterator():
-            # In no scope the database has refused it, or it named no tenant rows.
-            if current_scope() is not scope:
-                require_unmoved(scope, self.model)
-            yield row
-
     def using(self, alias: str | None) -> Any:
         """See RawQuerySet.using(), which makes one of its own class."""
         return _keep_scoped(super().using(alias))
@@ -380,21 +376,6 @@ class TenantQuerySet(ScopedCache, QuerySet[M, M]):
 
     # Reads
 
-    def _iterator(self, use_chunked_fetch: bool, chunk_size: int | None) -> Iterator[M]:
-        scope = require_scope(self.model.__name__)
-        # django-stubs leaves this private method out.
-        rows = super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc]
-        for row in rows:
-            require_unmoved(scope, self.model)
-            yield row
-
-    async def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[M]:
-        """See iterator()."""
-        scope = require_scope(self.model.__name__)
-        async for row in super().aiterator(chunk_size):
-            require_unmoved(scope, self.model)
-            yield row
-
     def raw(
         self,
         raw_query: Any,  # A str, or a psycopg Composable.
@@ -518,7 +499,7 @@ def require_own(row: Model) -> None:
     if key is scope.organization_id and key is not None:
         # As it is where it was filled from the scope.
         return
-    if not _is_own(field, key, scope):
+    if key is None or not is_same_key(field, key, scope.organization_id):
         raise CrossOrganization(
             f"A {model.__name__} of another organization was given. Enter its "
             "organization's scope to work on it."
@@ -541,17 +522,6 @@ def require_own_rows(values: Iterable[Any]) -> None:
     for value in values:
         if isinstance(value, Model) and tenant_field(type(value)) is not None:
             require_own(value)
-
-
-def _is_own(field: Field[Any, Any], key: Any, scope: Scope) -> bool:
-    if scope.organization_id is None:
-        return False
-    if key == scope.organization_id:
-        return True
-    if hasattr(key, "resolve_expression"):
-        return False
-    target: Any = getattr(field, "target_field", field)
-    return bool(target.to_python(key) == scope.organization_id)
 
 
 def unknown_relation(model: type[Model], field: Field[Any, Any]) -> CrossOrganization:

@@ -1,18 +1,17 @@
 """Fetched rows, which are seen only in the scope that fetched them.
 
 A queryset keeps its rows, and an iterator is in the middle of them, wherever they are
-carried to: a module's attribute, another thread, a block after the scope. Those of a
-tenant model look themselves. Those of a global model are watched, since tenant rows may
-have counted, selected or found them: a statement about tenant rows that is sent
-meanwhile is noted, and what no such statement fetched is left as Django has it.
+carried to: a module's attribute, another thread, a block after the scope. Tenant rows
+may have counted, selected or found those of a global model as well: a statement about
+tenant rows that is sent meanwhile is noted, and what no such statement fetched is left
+as Django has it.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextvars import Token
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -22,11 +21,24 @@ from tenancy.context import Scope, current_scope, tenant_statements
 from tenancy.exceptions import CrossOrganization
 
 
+class _Held:
+    """Fetched rows, and the scope that fetched them."""
+
+    __slots__ = ("rows", "scope")
+
+    def __init__(self, rows: Any, scope: Scope | None) -> None:
+        self.rows = rows
+        self.scope = scope
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Return nothing: as with Django's, a copied queryset has no rows."""
+
+
 class ScopedCache:
     """A queryset whose fetched rows are seen only in the scope that fetched them."""
 
     # One attribute, since threads may share a queryset, such as a module's.
-    _held: tuple[Any, Scope | None] | None = None
+    _held: _Held | None = None
 
     @property
     def _result_cache(self) -> Any:
@@ -37,56 +49,40 @@ class ScopedCache:
         held = self._held
         if held is None:
             return None
-        rows, filled_in = held
         scope = current_scope()
-        if scope is not None and scope is filled_in:
+        if scope is not None and scope is held.scope:
             # As nearly always, and read several times for each query.
-            return rows
-        return rows if is_seen(filled_in, scope) else None
+            return held.rows
+        return held.rows if _is_seen(held.scope, scope) else None
 
     @_result_cache.setter
     def _result_cache(self, rows: Any) -> None:
-        self._held = None if rows is None else (rows, current_scope())
+        self._held = None if rows is None else _Held(rows, current_scope())
 
     def _fetch_all(self) -> None:
         held = self._held
-        if held is not None and not is_seen(held[1], current_scope()):
+        if held is not None and not _is_seen(held.scope, current_scope()):
             self._held = None
             self._prefetch_done = False
         # The queryset class that follows in the method resolution order has it.
         super()._fetch_all()  # type: ignore[misc]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        # Django copies what stands in the instance, but for the rows.
-        if self._held is not None:
-            memo[id(self._held)] = None
-        # As above; a raw one has none, and is copied as any object is.
-        deepcopy = getattr(super(), "__deepcopy__", None)
-        return _copy(self, memo) if deepcopy is None else deepcopy(memo)
 
-
-def _copy(one: Any, memo: dict[int, Any]) -> Any:
-    made = object.__new__(type(one))
-    memo[id(one)] = made
-    made.__dict__.update(copy.deepcopy(one.__dict__, memo))
-    return made
-
-
-def is_seen(filled_in: Scope | None, scope: Scope | None) -> bool:
+def _is_seen(filled_in: Scope | None, scope: Scope | None) -> bool:
     """Return whether what one scope fetched is what the other would fetch."""
     if scope is None or filled_in is None:
         return False
     return scope is filled_in or filled_in.reaches_same_rows(scope)
 
 
-def require_unmoved(scope: Scope | None, model: type[Model] | None) -> None:
+def _require_unmoved(scope: Scope | None, model: type[Model] | None) -> None:
     """Refuse to go on with an iterator that another scope has started.
 
     Raises:
         CrossOrganization: the active scope reaches other rows, or there is none.
     """
     current = current_scope()
-    if current is not scope and not is_seen(scope, current):
+    if current is not scope and not _is_seen(scope, current):
         raise CrossOrganization(
             f"An iterator over {getattr(model, '__name__', model)} that was started in "
             f"{scope or 'no scope'} was continued outside it. Consume it in the scope "
@@ -94,8 +90,8 @@ def require_unmoved(scope: Scope | None, model: type[Model] | None) -> None:
         )
 
 
-def watch_global_rows() -> None:
-    """Watch the querysets of every model that is no tenant model."""
+def watch_rows() -> None:
+    """Watch iterators of every model, and what querysets of global models fetch."""
     plain: Any = QuerySet  # Any: what Django keeps private is not typed.
     raw: Any = RawQuerySet
     if hasattr(plain._fetch_all, "__wrapped__"):
@@ -140,58 +136,50 @@ def _watch_fetch(fetch: Callable[[Any], None]) -> Callable[[Any], None]:
         if isinstance(self, ScopedCache):
             fetch(self)
             return
-        # As _noting() does, at the cost of a part of it: each query comes by.
-        noted: list[None] = []
-        token = tenant_statements.set(noted)
-        try:
+        with _Noting() as noted:
             fetch(self)
-        finally:
-            tenant_statements.reset(token)
-        if noted:
-            _pass_on(noted)
-            # In no scope no statement has read tenant rows.
-            if current_scope() is not None:
-                rows = self.__dict__.pop("_result_cache")
-                self.__class__ = _find_watched(type(self))
-                self._result_cache = rows
+        # In no scope no statement has read tenant rows.
+        if noted and current_scope() is not None:
+            rows = self.__dict__.pop("_result_cache")
+            self.__class__ = _find_watched(type(self))
+            self._result_cache = rows
 
     return _fetch_all
 
 
-def _pass_on(noted: list[None]) -> None:
-    outer = tenant_statements.get()
-    if noted and outer is not None:
-        outer.append(None)
+class _Noting:
+    """A block that gives a list, in which each statement about tenant rows is noted.
 
+    A class, which costs less than a generator: each query comes by.
+    """
 
-@contextmanager
-def _noting() -> Iterator[list[None]]:
-    """Give a list in which each statement about tenant rows is noted."""
-    noted: list[None] = []
-    token = tenant_statements.set(noted)
-    try:
-        yield noted
-    finally:
-        tenant_statements.reset(token)
-        _pass_on(noted)
+    __slots__ = ("noted", "token")
+
+    def __enter__(self) -> list[None]:
+        self.noted: list[None] = []
+        self.token: Token[list[None] | None] = tenant_statements.set(self.noted)
+        return self.noted
+
+    def __exit__(self, *_error: object) -> None:
+        tenant_statements.reset(self.token)
+        outer = tenant_statements.get()
+        if self.noted and outer is not None:
+            outer.append(None)
 
 
 def _watch_iterator(iterate: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(iterate)
     def iterator(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         rows = iter(iterate(self, *args, **kwargs))
-        if isinstance(self, ScopedCache):
-            yield from rows
-            return
         scope = current_scope()
-        with _noting() as noted:
+        with _Noting() as noted:
             first = next(rows, rows)
         if first is rows:
             return
         yield first
         for row in rows:
             if noted:
-                require_unmoved(scope, self.model)
+                _require_unmoved(scope, self.model)
             yield row
 
     return iterator
@@ -202,15 +190,14 @@ def _watch_async_iterator(iterate: Callable[..., Any]) -> Callable[..., Any]:
     async def aiterator(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         rows = aiter(iterate(self, *args, **kwargs))
         scope = current_scope()
-        with _noting() as noted:
+        with _Noting() as noted:
             first = await anext(rows, rows)
         if first is rows:
             return
         yield first
         async for row in rows:
-            # A tenant model's looks by itself.
-            if noted and not isinstance(self, ScopedCache):
-                require_unmoved(scope, self.model)
+            if noted:
+                _require_unmoved(scope, self.model)
             yield row
 
     return aiterator

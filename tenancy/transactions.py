@@ -93,7 +93,7 @@ def deleting(alias: str) -> Iterator[None]:
     """Let rows that the policy Kept keeps go with what is deleted in the block.
 
     Args:
-        alias (str): the database, of which a transaction is open.
+        alias (str): the database, of which a transaction is open; or which is flushed.
     """
     with get_backend(connections[alias]).deleting():
         yield

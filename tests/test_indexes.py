@@ -35,7 +35,7 @@ def test_partial_index_when_written_into_migration_comes_back() -> None:
 @pytest.mark.django_db
 def test_partial_index_when_created_holds_what_the_database_can() -> None:
     """The statement is Django's own: of a condition, or of all rows."""
-    fields = INDEX.fields_on(connection)
+    fields = INDEX.on(connection).fields
     partial = Index(fields=fields, name=INDEX.name, condition=INDEX.where)
 
     editor = connection.schema_editor(collect_sql=True)
@@ -67,7 +67,7 @@ def test_partial_index_has_no_column_whose_value_is_told(
     fields = ["organization", "status", "-expires_at"]
     index = PartialIndex(fields=fields, name="soon", where=where)
 
-    found = index.fields_on(connection)
+    found = index.on(connection).fields
 
     is_shorter = connection.vendor == "postgresql" and kept is not None
     assert found == (kept if is_shorter else fields)

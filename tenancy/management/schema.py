@@ -270,8 +270,10 @@ class Comparison:
                 and not self.features.supports_expression_indexes
             ):
                 continue
+            if isinstance(declared, PartialIndex):
+                declared = declared.on(self.editor.connection)
             index = self._find_index(self.catalog.cut(declared.name))
-            columns = self._columns(self._names_of(declared))
+            columns = self._columns([name for name, _ in declared.fields_orders])
             if index is None:
                 statement = declared.create_sql(self.model, self.editor)
                 yield self._missing("index", "", declared.name, str(statement))
@@ -280,17 +282,9 @@ class Comparison:
             elif self._is_conditional(declared) is not index.is_conditional:
                 yield self._other_condition("index", index)
 
-    def _names_of(self, declared: ModelIndex) -> list[str]:
-        if isinstance(declared, PartialIndex):
-            fields = declared.fields_on(self.editor.connection)
-            return [name.removeprefix("-") for name in fields]
-        return [name for name, _ in declared.fields_orders]
-
     def _is_conditional(self, declared: ModelIndex) -> bool:
-        condition = (
-            declared.where if isinstance(declared, PartialIndex) else declared.condition
-        )
-        return condition is not None and bool(self.features.supports_partial_indexes)
+        is_partial = bool(self.features.supports_partial_indexes)
+        return declared.condition is not None and is_partial
 
     def _find_surplus(self) -> Iterator[Fault]:
         """Yield what refuses rows that the model allows."""

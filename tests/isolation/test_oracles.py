@@ -69,6 +69,9 @@ PROBES: dict[str, Probe] = {
     ),
     "foreign key update": lambda key: Placing.objects.update(note_id=key),
     "one-to-one": lambda key: Cover.objects.create(note_id=Value(key), color="x"),
+    "one-to-one typed": lambda key: Cover.objects.create(
+        note_id=Value(key, output_field=Cover._meta.get_field("note")), color="x"
+    ),
     "one-to-one bulk": lambda key: Cover.objects.bulk_create(
         [Cover(note_id=Value(key), color="x")]
     ),

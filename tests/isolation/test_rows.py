@@ -106,6 +106,23 @@ def find_codes() -> QuerySet[User, str]:
     )
 
 
+@pytest.mark.parametrize(
+    "make", [lambda rows: rows, lambda rows: rows.all()], ids=["itself", "a clone"]
+)
+def test_iterator_of_a_filled_queryset_when_continued_elsewhere_raises(
+    ours: Rows, theirs: Rows, make: Callable[[Any], Any]
+) -> None:
+    """That rows were fetched before does not let an iterator out of its scope."""
+    shared = find_codes()
+    with tenancy.scope(theirs.organization):
+        assert len(shared) > 1
+        iterator = make(shared).iterator(chunk_size=1)
+        next(iterator)
+
+    with tenancy.scope(ours.organization), pytest.raises(CrossOrganization):
+        next(iterator)
+
+
 @pytest.mark.parametrize("is_pooled", [False, True])
 def test_global_iterator_when_continued_elsewhere_raises(
     ours: Rows, theirs: Rows, is_pooled: bool, monkeypatch: pytest.MonkeyPatch

@@ -46,7 +46,7 @@ def find_partial() -> dict[tuple[str, str], str]:
             if isinstance(index, PartialIndex):
                 lines = [
                     ", ".join(columns[name] for name in names)
-                    for names in (index.fields, index.fields_on(connection))
+                    for names in (index.fields, index.on(connection).fields)
                 ]
                 declared, made = (f"{line} (conditional)" for line in lines)
                 found[model._meta.db_table, declared] = made

@@ -4,10 +4,9 @@ import logging
 from typing import Any
 
 from django.core.management.commands import flush
-from django.db import connections
 
-from tenancy.backends import get_backend
 from tenancy.context import LookUp, look_up
+from tenancy.transactions import deleting
 
 logger = logging.getLogger("tenancy")
 
@@ -18,6 +17,5 @@ class Command(flush.Command):
     def handle(self, **options: Any) -> Any:
         """Run the command, and say in the log that it is unscoped."""
         logger.info("flush runs unscoped on the database %r", options["database"])
-        backend = get_backend(connections[options["database"]])
-        with look_up(LookUp.FLUSH), backend.deleting():
+        with look_up(LookUp.FLUSH), deleting(options["database"]):
             return super().handle(**options)
