@@ -22,11 +22,13 @@ from tenancy.backends.tokens import (
     Dialect,
     Passing,
     Token,
+    TokenReader,
     names_in,
 )
 
 _MAIN = WRITES | READS - {"WITH"}
 _SET_OPERATORS = frozenset({"UNION", "EXCEPT", "INTERSECT", "MINUS"})
+_BEFORE_ARM = _SET_OPERATORS | {"", "(", "ALL", "DISTINCT"}
 _TAIL = frozenset(
     {"GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "FETCH", "WINDOW", "QUALIFY"}
     | {"RETURNING", "FOR", "LOCK", "PROCEDURE", "INTO"}
@@ -175,7 +177,7 @@ class _Group:
         self.betweens = 0
 
 
-class Reader:
+class Reader(TokenReader):
     """Reads one statement from its first token to its last."""
 
     def __init__(
@@ -184,7 +186,7 @@ class Reader:
         dialect: Dialect,
         protected: Mapping[str, Columns],
     ) -> None:
-        self.tokens = tokens
+        super().__init__(tokens)
         self.dialect = dialect
         self.protected = protected
         self.statement = Statement()
@@ -223,26 +225,9 @@ class Reader:
                 statement.tables.add(table)
             if self._text(index + 1) == "(":
                 statement.functions.add(name)
-            if self._is_equated(index):
-                statement.equated.add(name)
-            if self._word(index + 1) in ("ASC", "DESC"):
-                statement.ordered.add((name, self._word(index + 1)))
         # A name in single quotes is none of the identifiers.
         statement.tables.update(found.table for found in statement.occurrences)
         return statement
-
-    def _is_equated(self, index: int) -> bool:
-        """Return whether a name is compared so that an index finds it by its value."""
-        start = index
-        while self._text(start - 1) == ".":
-            start -= 2
-        if self._text(start - 1) == "=" or self._text(index + 1) == "=":
-            return True
-        if self._word(index + 1) == "IS":
-            return self._word(index + 2) == "NULL"
-        while self._text(start - 1) == "(":
-            start -= 1
-        return self._word(index + 1) == "IN" and self._word(start - 1) != "NOT"
 
     # The beginning
 
@@ -590,16 +575,6 @@ class Reader:
                 return index
         return len(self.tokens)
 
-    def _close_of(self, start: int) -> int:
-        """Return where the parenthesis that opens here is closed."""
-        depth = 0
-        for index in range(start, len(self.tokens)):
-            text = self._text(index)
-            depth += (text == "(") - (text == ")")
-            if depth == 0:
-                return index
-        return len(self.tokens)
-
     def _selected_column(self, index: int) -> tuple[str, str] | None:
         """Return alias and name of "alias.column [AS name] FROM"."""
         found = self._selected_columns(index)
@@ -852,13 +827,20 @@ class Reader:
                 self.done.add(last)
                 self._occur(table, alias)
                 # A write reads its subqueries with locks, a SELECT only its own FROM.
-                is_own = group.outer is None and group.block == 1
-                if self.statement.main != "SELECT" or is_own:
+                if self.statement.main != "SELECT" or self._is_outermost(group):
                     self.statement.source_ends.append((table, end_of_source))
         if group.join_kind:
             group.joins.append((group.join_kind, alias))
             group.join_kind = ""
         return end
+
+    def _is_outermost(self, group: _Group) -> bool:
+        """Return whether a query is the statement's own, or an arm of its UNION."""
+        while group.outer is not None:
+            if group.opener not in _BEFORE_ARM or group.outer.clause:
+                return False
+            group = group.outer
+        return True
 
     # Names and marks
 
@@ -1039,19 +1021,6 @@ class Reader:
             group.condition.spoiled = True
 
     # Looking about
-
-    def _text(self, index: int) -> str:
-        if 0 <= index < len(self.tokens):
-            token = self.tokens[index]
-            if token.kind in (SYMBOL, WORD):
-                return token.text
-            return "\0"  # Something that is neither a symbol nor a keyword.
-        return ""
-
-    def _word(self, index: int) -> str:
-        if 0 <= index < len(self.tokens) and self.tokens[index].kind == WORD:
-            return self.tokens[index].text
-        return ""
 
     def _opener(self, index: int) -> str:
         """Return what stands before a condition; the AND of BETWEEN is another."""

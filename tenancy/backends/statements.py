@@ -90,9 +90,6 @@ class Statement:
         sources (set[str]): every name that may be a table's or a view's.
         functions (set[str]): every name that is followed by a parenthesis.
         words (set[str]): every word of it, in upper case.
-        equated (set[str]): the names that something is said to equal, or to be IN, by
-            which an index finds rows one by one.
-        ordered (set[tuple[str, str]]): the names before ASC or DESC, and that word.
         expressions (set[str]): the names that mean its own expressions everywhere.
         text (str): what was not understood, and may name anything.
     """
@@ -108,8 +105,6 @@ class Statement:
     sources: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
-    equated: set[str] = field(default_factory=set)
-    ordered: set[tuple[str, str]] = field(default_factory=set)
     expressions: set[str] = field(default_factory=set)
     text: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -254,6 +254,40 @@ class Dialect:
             key = counter.take(match.group())
             if key is not None:
                 result.hidden.append(key)
+
+
+class TokenReader:
+    """Looks about among the tokens of a statement.
+
+    Args:
+        tokens (Sequence[Token]): in their order.
+    """
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+
+    def _text(self, index: int) -> str:
+        if 0 <= index < len(self.tokens):
+            token = self.tokens[index]
+            if token.kind in (SYMBOL, WORD):
+                return token.text
+            return "\0"  # Something that is neither a symbol nor a keyword.
+        return ""
+
+    def _word(self, index: int) -> str:
+        if 0 <= index < len(self.tokens) and self.tokens[index].kind == WORD:
+            return self.tokens[index].text
+        return ""
+
+    def _close_of(self, start: int) -> int:
+        """Return where the parenthesis that opens here is closed."""
+        depth = 0
+        for index in range(start, len(self.tokens)):
+            text = self._text(index)
+            depth += (text == "(") - (text == ")")
+            if depth == 0:
+                return index
+        return len(self.tokens)
 
 
 class _Counter:

@@ -91,6 +91,31 @@ ACTS: dict[str, Act] = {
             nowait=connection.features.has_select_for_update_nowait
         ).order_by("pk")[:5]
     ),
+    # What ends beyond the organization's own rows.
+    "lock beyond": lambda own, other: list(
+        Project.objects.select_for_update().filter(name__gt="Acme")
+    ),
+    "lock beyond all": lambda own, other: list(
+        Project.objects.select_for_update().filter(pk__gt=other)
+    ),
+    "lock before": lambda own, other: list(
+        Project.objects.select_for_update().filter(pk__lt=own)
+    ),
+    "lock others than one": lambda own, other: list(
+        Project.objects.select_for_update().exclude(name="Acme")
+    ),
+    "lock to the end": lambda own, other: list(
+        Task.objects.select_for_update().order_by("-pk")
+    ),
+    "lock the last of none": lambda own, other: (
+        Project.objects.select_for_update().filter(description="x").last()
+    ),
+    "update beyond": lambda own, other: Project.objects.filter(pk__gt=own).update(
+        description="y"
+    ),
+    "delete beyond": lambda own, other: Project.objects.filter(
+        name__gt="Acme"
+    )._raw_delete("default"),
     # What no index answers but one of the organization.
     "lock all": lambda own, other: list(Project.objects.select_for_update()),
     "lock by text": lambda own, other: list(
@@ -185,7 +210,7 @@ def test_statement_when_they_hold_the_row_does_not_wait(
     assert in_time == [True] * connection.features.has_select_for_update
 
 
-@pytest.mark.parametrize("name", ["lock", "update", "save"])
+@pytest.mark.parametrize("name", ["lock", "lock beyond", "update", "save"])
 def test_statement_when_its_transaction_is_open_lets_them_lock(
     name: str,
     keys: tuple[Any, Any],
@@ -211,3 +236,31 @@ def test_statement_when_its_transaction_is_open_lets_them_lock(
         start(change).join()
 
     assert changed == [1]
+
+
+@pytest.mark.parametrize("order", [["pk"], ["-priority", "-pk"]], ids=str)
+def test_workers_of_an_organization_take_a_row_each(
+    order: list[str], acme: Organization, start: Any
+) -> None:
+    """What stops early locks what it returns, so that another finds the next."""
+    if not connection.features.has_select_for_update_skip_locked:
+        # Whoever works waits for whoever works, and takes what is left.
+        return
+    taken: list[Any] = []
+    rows = Task.objects.order_by(*order)
+
+    def take() -> None:
+        with tenancy.scope(acme), transaction.atomic():
+            taken.extend(rows.select_for_update(skip_locked=True)[:1])
+
+    with tenancy.scope(acme):
+        project = Project.objects.create(name="Acme")
+        Task.objects.bulk_create(
+            Task(project=project, title=str(n), priority=n % 4 + 1) for n in range(20)
+        )
+        expected = [task.pk for task in rows[:2]]
+        with transaction.atomic():
+            taken.extend(rows.select_for_update(skip_locked=True)[:1])
+            start(take).join(PATIENCE)
+
+    assert [task.pk for task in taken] == expected

@@ -4,46 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
 from tenancy.backends.guard import Verdict
-from tenancy.backends.statements import Statement
-from tenancy.backends.tokens import MySQLDialect
+from tenancy.backends.mysql.locks import (
+    ASCENDING,
+    DESCENDING,
+    IndexColumns,
+    Indexes,
+    may_lock,
+    narrow,
+)
+from tenancy.backends.tokens import MySQLDialect, Passing
 from tenancy.context import current_scope
 from tenancy.exceptions import UnsupportedDatabase
 
 REFUSAL = "tenancy: "
 
-# Without it the server finds a row by an index that holds its organization as well:
-# there is the unique one to which composite keys refer. Where the indexes are known,
-# those that hold the organization are forced upon it, which leaves the primary key
-# aside as well, and it does not read the whole table.
-HINT = " IGNORE INDEX (PRIMARY)"
-
-
-@dataclass(slots=True)
-class IndexColumns:
-    """An index as far as hints must know it.
-
-    Args:
-        names (list[str]): its columns, in lower case.
-        backward (set[tuple[str, str]]): the orders in which MySQL would read it from
-            its end: all of it, where one of its columns is descending.
-    """
-
-    names: list[str]
-    backward: set[tuple[str, str]]
-
-
-Indexes = Mapping[str, IndexColumns]  # Of a table, by their names.
-
-
-_LOCKS = frozenset({"UPDATE", "SHARE"})
-_HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
-# A DELETE that takes a hint takes none of these.
-_SINGLE_ONLY = frozenset({"LIMIT", "ORDER", "RETURNING"})
 _SIGNAL = 1644
 _NO_INDEX = 1176
 _NO_REFERENCED_ROW = (1216, 1452)
@@ -141,19 +119,21 @@ class MySQLBackend(Backend):
             )
         driver.tenancy_sent = values
 
-    def narrow_locks(self, sql: str, verdict: Verdict) -> str:
-        """Return a statement that locks no row of another organization by its key.
-
-        InnoDB locks the row that it finds by primary key, or on its way through the
-        table, before it looks at the organization, and waits for whoever holds it.
-        """
+    def narrow_locks(self, sql: str, args: Any, verdict: Verdict) -> str:
+        """Return a statement that locks no row of another organization."""
         if not verdict.needed or type(sql) is not str:
             return sql
         scope = current_scope()
         if scope is None or scope.organization_id is None:
             return sql
         if verdict.locking is None:
-            verdict.locking = _write_hints(sql, verdict, self.find_indexes())
+            (statement,) = verdict.statements
+            verdict.locking = sql
+            if may_lock(statement):
+                tokens = self.dialect.read(sql, Passing.of(args)).tokens
+                verdict.locking = narrow(
+                    sql, statement, tokens, verdict.protected, self.find_indexes()
+                )
         return verdict.locking
 
     def find_indexes(self) -> Mapping[str, Indexes]:
@@ -177,7 +157,7 @@ class MySQLBackend(Backend):
         """
         if verdict is None:
             return run(query, args)
-        narrowed = self.narrow_locks(query, verdict)
+        narrowed = self.narrow_locks(query, args, verdict)
         try:
             return run(narrowed, args)
         except Exception as error:  # Each driver has its own errors.
@@ -185,7 +165,7 @@ class MySQLBackend(Backend):
                 raise
         self.forget()
         verdict.locking = None
-        return run(self.narrow_locks(query, verdict), args)
+        return run(self.narrow_locks(query, args, verdict), args)
 
     def forget(self) -> None:
         """Forget the indexes as well, which hints name."""
@@ -202,25 +182,25 @@ class MySQLBackend(Backend):
         with driver.open_plain_cursor() as cursor:
             cursor.execute(
                 # An expression in an index of MySQL's is no column.
-                "SELECT table_name, index_name, COALESCE(column_name, ''), collation"
-                " FROM information_schema.statistics"
-                " WHERE table_schema = DATABASE() AND index_type = 'BTREE'"
-                f" AND index_name <> 'PRIMARY' AND NOT ({is_hidden})"
-                " ORDER BY table_name, index_name, seq_in_index"
+                "SELECT s.table_name, s.index_name, COALESCE(s.column_name, ''),"
+                " s.collation, COALESCE(c.generation_expression, '') <> ''"
+                " FROM information_schema.statistics s"
+                " LEFT JOIN information_schema.columns c"
+                " ON c.table_schema = s.table_schema AND c.table_name = s.table_name"
+                " AND c.column_name = s.column_name"
+                " WHERE s.table_schema = DATABASE() AND s.index_type = 'BTREE'"
+                f" AND NOT ({is_hidden})"
+                " ORDER BY s.table_name, s.index_name, s.seq_in_index"
             )
-            for table, index, column, direction in cursor.fetchall():
+            for table, index, column, direction, is_generated in cursor.fetchall():
                 held = found.setdefault(table.lower(), {}).setdefault(
-                    self.connection.ops.quote_name(index), IndexColumns([], set())
+                    self.connection.ops.quote_name(index), IndexColumns()
                 )
-                held.names.append(column.lower())
-                held.backward.add(
-                    (column.lower(), "ASC" if direction == "D" else "DESC")
+                held.names[column.lower()] = (
+                    DESCENDING if direction == "D" else ASCENDING
                 )
-        for indexes in found.values():
-            for held in indexes.values():
-                is_mixed = any(order == "ASC" for _column, order in held.backward)
-                if is_mariadb or not is_mixed:
-                    held.backward.clear()
+                if is_generated or not column:
+                    held.derived.add(column.lower())
         return found
 
     def write_source(self, table: str, is_recursive: bool) -> str:
@@ -365,83 +345,6 @@ class GuardedCursor:
         backend.refuse_opaque(f"The procedure '{procname}'")
         backend.send_scope()
         return super().callproc(procname, args)  # type: ignore[misc]
-
-
-def _write_hints(sql: str, verdict: Verdict, indexes: Mapping[str, Indexes]) -> str:
-    """Return a statement with the hint after each name of a tenant table."""
-    (statement,) = verdict.statements
-    if statement.words & _HINTS:
-        return sql
-    span = statement.target_span
-    if statement.verb == "DELETE" and span is not None:
-        # With a single table it takes no hint.
-        start, end = span
-        if statement.words & _SINGLE_ONLY or not _has_index(verdict, statement.target):
-            return sql
-        if sql[:start].split() != ["DELETE", "FROM"]:
-            return sql
-        name = sql[start:end]
-        hint = _make_hint(statement.target or "", statement, verdict, indexes)
-        sql = _write_behind(sql, statement, statement.source_ends, verdict, indexes)
-        return f"DELETE {name} FROM {name}{hint}{sql[end:]}"
-    if statement.verb == "SELECT" and not statement.words & _LOCKS:
-        return sql
-    if statement.verb not in ("SELECT", "UPDATE", "DELETE"):
-        return sql
-    ends = list(statement.source_ends)
-    if span is not None and statement.target is not None:
-        ends.append((statement.target, span[1]))
-    return _write_behind(sql, statement, ends, verdict, indexes)
-
-
-def _write_behind(
-    sql: str,
-    statement: Statement,
-    ends: Iterable[tuple[str, int]],
-    verdict: Verdict,
-    indexes: Mapping[str, Indexes],
-) -> str:
-    # From the end, so that the places before stay where they are.
-    for table, end in sorted(ends, key=lambda one: -one[1]):
-        if _has_index(verdict, table):
-            hint = _make_hint(table, statement, verdict, indexes)
-            sql = sql[:end] + hint + sql[end:]
-    return sql
-
-
-def _make_hint(
-    table: str, statement: Statement, verdict: Verdict, indexes: Mapping[str, Indexes]
-) -> str:
-    """Return the hint that has a table answered by an index of the organization's rows.
-
-    Another index leads to rows of others on the way. So does one that begins with
-    another column, unless a value of that is asked for: in its order, or in a range of
-    it, the rows of all lie side by side.
-    """
-    columns = verdict.protected[table]
-    organization, key = columns.organization, columns.key
-    holding = {
-        name: held
-        for name, held in indexes.get(table, {}).items()
-        if organization in held.names
-    }
-    # InnoDB adds the key to each index.
-    own = ([organization], [organization, key])
-    if any(held.names[:2] in own for held in holding.values()):
-        usable = statement.equated - {key}
-        holding = {
-            name: held
-            for name, held in holding.items()
-            if usable.issuperset(held.names[: held.names.index(organization)])
-            and statement.ordered.isdisjoint(held.backward)
-        }
-    return f" FORCE INDEX ({', '.join(holding)})" if holding else HINT
-
-
-def _has_index(verdict: Verdict, table: str | None) -> bool:
-    """Return whether a table has the index of key and organization."""
-    columns = verdict.protected.get(table or "")
-    return columns is not None and columns.key not in (None, columns.organization)
 
 
 def _as_text(query: Any) -> str:
