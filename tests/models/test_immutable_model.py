@@ -171,6 +171,20 @@ def test_kept_row_when_its_deletion_fails_is_kept_again(kept: Organization) -> N
             Purchase.objects.all()._raw_delete("default")
 
 
+@pytest.mark.django_db
+def test_kept_row_when_a_savepoint_of_a_deletion_is_restored_is_kept(
+    kept: Organization,
+) -> None:
+    """A savepoint brings rows back, not the leave to delete them."""
+    with transaction.atomic():
+        with deleting("default"):
+            point = connection.savepoint()
+        connection.savepoint_rollback(point)
+        for scope in (tenancy.unscoped("raw"), tenancy.scope(kept)):
+            with scope, pytest.raises(ImmutableRow), transaction.atomic():
+                Purchase.objects.all()._raw_delete("default")
+
+
 # Migrations
 
 

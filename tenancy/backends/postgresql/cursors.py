@@ -25,6 +25,7 @@ from tenancy import conf
 from tenancy.backends.base import Backend, mapping_or_sequence
 from tenancy.backends.guard import Verdict
 from tenancy.backends.postgresql.settings import (
+    DELETES,
     Prefix,
     marks_of,
     write_every,
@@ -92,6 +93,7 @@ class PostgreSQLBackend(Backend):
             carrier.tenancy_fetched = {}
             carrier.tenancy_sent = False
             carrier.tenancy_planned = True
+            carrier.tenancy_deleted = False
         carrier.tenancy_backend = self
         driver.cursor_factory = guard_class(driver.cursor_factory)
         driver.server_cursor_factory = guard_class(driver.server_cursor_factory)
@@ -121,6 +123,7 @@ class PostgreSQLBackend(Backend):
         is_idle = driver.pgconn.transaction_status == _IDLE
         if is_idle:
             driver.tenancy_sent = False
+            driver.tenancy_deleted = False
             # Cursors that functions have opened end with their transaction.
             driver.tenancy_fetched.clear()
         carries = verdict.carries_scope
@@ -144,6 +147,9 @@ class PostgreSQLBackend(Backend):
         if not is_idle or not driver.autocommit:
             driver.tenancy_sent = True
         prefix = self.settings(scope)
+        if driver.tenancy_deleted and not self._deletions:
+            # A savepoint of the time when rows were deleted may bring that back.
+            prefix = prefix.without_deleting()
         if not prefix.replans:
             driver.tenancy_planned = True
         elif not (driver.tenancy_planned or self._is_pooled):
@@ -163,13 +169,14 @@ class PostgreSQLBackend(Backend):
         is_set = self.connection.in_atomic_block and not self._deletions
         with super().deleting():
             if is_set:
-                driver.execute("SET LOCAL tenancy.deletes = '1'")
+                driver.tenancy_deleted = True
+                driver.execute(f"SET LOCAL {DELETES} = '1'")
             try:
                 yield
             finally:
                 # After an error the rollback undoes it.
                 if is_set and driver.pgconn.transaction_status == _IN_TRANSACTION:
-                    driver.execute("SET LOCAL tenancy.deletes = ''")
+                    driver.execute(f"SET LOCAL {DELETES} = ''")
 
     def settings(self, scope: Scope) -> Prefix:
         """Return the statements that set a scope, for as long as a transaction."""

@@ -17,6 +17,7 @@ from tenancy.backends.enforcement import is_uuid, literal
 ORGANIZATION = "tenancy.organization"
 USER = "tenancy.user"
 MARK_BEGINNINGS = ("{", "+")
+DELETES = "tenancy.deletes"
 _REPLAN = b"DISCARD PLANS; "
 
 
@@ -60,7 +61,14 @@ class Prefix(NamedTuple):
 
     def without_replanning(self) -> Prefix:
         """Return the same for a connection that keeps no plan of one organization."""
-        return Prefix(self.text.removeprefix(_REPLAN), self.results - 1)
+        return self._replace(
+            text=self.text.removeprefix(_REPLAN), results=self.results - 1
+        )
+
+    def without_deleting(self) -> Prefix:
+        """Return the same, and that rows which are kept are not deleted."""
+        setting = f"SET LOCAL {DELETES} = '';\n".encode()
+        return self._replace(text=self.text + setting, results=self.results + 1)
 
 
 def write_organization(key: str) -> Prefix:
