@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Field, Model
+from django.db.models import Field, Model, deletion
 from django.utils.module_loading import import_string
 
 from tenancy import conf
@@ -244,6 +244,26 @@ def _check_field(model: type[Model]) -> Iterator[CheckMessage]:
         )
 
 
+def _check_deletions(model: type[Model]) -> Iterator[CheckMessage]:
+    """Find relations by which the database itself would change rows of others.
+
+    What a key's own action deletes or empties, neither a policy nor a trigger sees.
+    """
+    # From Django 6.1.
+    kinds = getattr(deletion, "DatabaseOnDelete", ())
+    for field in model._meta.local_fields:
+        on_delete = getattr(field.remote_field, "on_delete", None)
+        if kinds and isinstance(on_delete, kinds):
+            python_name = str(on_delete).removeprefix("DB_")
+            yield Error(
+                f"'{model._meta.label}.{field.name}' has on_delete={on_delete}: the "
+                "database would carry it out on rows of every organization.",
+                hint=f"Use models.{python_name}, which stays inside the organization.",
+                obj=field,
+                id="tenancy.E019",
+            )
+
+
 def _check_policy(model: type[Model]) -> Iterator[CheckMessage]:
     if model._meta.proxy or model._meta.parents:
         return
@@ -265,6 +285,7 @@ _CHECKS_OF_A_PROTECTED_MODEL: tuple[
     _check_uniques,
     _check_exclusions,
     _check_managers,
+    _check_deletions,
     _check_policy,
 )
 

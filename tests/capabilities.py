@@ -38,6 +38,10 @@ CAPABILITIES = {
         "Django 5.2 has no content security policy.",
         lambda: django.VERSION >= (6, 0),
     ),
+    "deletion by the database": Capability(
+        "Django 5.2 has no on_delete of the database's own.",
+        lambda: django.VERSION >= (6, 1),
+    ),
     "browser": Capability(
         "The machine has no chromium and chromium-driver.",
         lambda: bool(shutil.which("chromium") and shutil.which("chromedriver")),

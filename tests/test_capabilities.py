@@ -18,6 +18,8 @@ def list_capabilities() -> set[str]:
     }[connection.vendor]
     if django.VERSION >= (6, 0):
         known |= {"content security policy"}
+    if django.VERSION >= (6, 1):
+        known |= {"deletion by the database"}
     return known
 
 

@@ -694,6 +694,31 @@ def test_backends_when_one_is_listed_is_no_error(
     assert check_backends() == []
 
 
+# E019
+
+
+@pytest.mark.needs("deletion by the database")
+@pytest.mark.parametrize("name", ["DB_CASCADE", "DB_SET_NULL"])
+@isolate_apps("tests.apps.notebook")
+def test_relation_when_the_database_deletes_is_e019(name: str) -> None:
+    """A key's own action reaches rows of every organization, whatever the policy."""
+
+    class Carried(TenantModel):
+        category = TenantForeignKey(
+            ContentType, on_delete=getattr(models, name), null=True, related_name="+"
+        )
+
+        class Meta:
+            app_label = LABEL
+
+    assert_error(
+        check(Carried),
+        "tenancy.E019",
+        f"'notebook.Carried.category' has on_delete={name}",
+        f"Use models.{name.removeprefix('DB_')},",
+    )
+
+
 # E017, W001, W002
 
 

@@ -176,10 +176,10 @@ def test_kept_row_when_a_savepoint_of_a_deletion_is_restored_is_kept(
     kept: Organization,
 ) -> None:
     """A savepoint brings rows back, not the leave to delete them."""
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         with deleting("default"):
-            point = connection.savepoint()
-        connection.savepoint_rollback(point)
+            cursor.execute("SAVEPOINT while_deleting")
+        cursor.execute("ROLLBACK TO SAVEPOINT while_deleting")
         for scope in (tenancy.unscoped("raw"), tenancy.scope(kept)):
             with scope, pytest.raises(ImmutableRow), transaction.atomic():
                 Purchase.objects.all()._raw_delete("default")
