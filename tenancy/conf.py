@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from django.conf import settings
+from django.urls import NoReverseMatch, reverse
 
 DEFAULT_ORGANIZATION_MODEL = "tenancy.Organization"
 DEFAULT_INVITATION_AGE = timedelta(days=7)
@@ -328,9 +329,14 @@ def choice_url() -> str | None:
     """Return TENANCY_CHOICE_URL, where a user without an organization is sent.
 
     By organization_required() and what builds on it. Type: str, an address or the name
-    of one, or None for the answer 403. Default: None.
+    of one, or None for the answer 403. Default: the page "Your organizations" where
+    tenancy.urls is included, else None.
     """
-    url: str | None = getattr(settings, "TENANCY_CHOICE_URL", None)
+    try:
+        own: str | None = reverse("tenancy:organization-list")
+    except NoReverseMatch:
+        own = None
+    url: str | None = getattr(settings, "TENANCY_CHOICE_URL", own)
     return url
 
 

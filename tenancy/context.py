@@ -36,6 +36,10 @@ Key = Any  # A primary key: a UUID or an int, by the organization model.
 logger = logging.getLogger("tenancy")
 
 _GENERATOR_FLAGS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_LOOKUP = (
+    "By its slug an organization is found in no scope: organization, is_current = "
+    "{}.objects.find_by_slug(slug)."
+)
 _UNSET: Any = object()  # Tells scope() from scope(None); neither is a value.
 
 
@@ -184,11 +188,13 @@ def require_scope(subject: str) -> Scope:
     if entry is not None and entry.alive and entry.scope is not None:
         return entry.scope
     state = "no active scope" if entry is None or entry.alive else "an ended scope"
+    label = _organization_class().__name__
+    lookup = f" {_LOOKUP.format(label)}" if subject == label else ""
     raise ScopeRequired(
         f"{subject} was used with {state}. Enter one with "
         "tenancy.scope(organization), or say tenancy.unscoped(reason) to reach every "
         "organization's rows; for a thread, a task or on_commit(), wrap the function "
-        "in tenancy.bind()."
+        f"in tenancy.bind().{lookup}"
     )
 
 
@@ -579,9 +585,12 @@ def _key_of_organization(organization: models.Model | Key) -> Key:
 
 def _to_key(model: type[models.Model], value: Key) -> Key:
     label = model._meta.label
+    lookup = ""
+    if isinstance(value, str) and model is _organization_class():
+        lookup = f" {_LOOKUP.format(model.__name__)}"
     refusal = ValueError(
         f"tenancy.scope() was given {value!r}, which is no key of '{label}'. Pass "
-        f"an instance of '{label}' or its primary key."
+        f"an instance of '{label}' or its primary key.{lookup}"
     )
     try:
         key = model._meta.pk.to_python(value)

@@ -62,7 +62,7 @@ def organization_required(view: V) -> V:
 
     Raises:
         PermissionDenied: by the view, where the user is in no organization and
-            TENANCY_CHOICE_URL is not set.
+            TENANCY_CHOICE_URL names no page.
     """
     return _require(view, lambda membership: True)
 
@@ -113,7 +113,7 @@ def find_refusal(
         may_enter (Callable): whether a member may.
     Raises:
         PermissionDenied: the member may not, or the user is in no organization and
-            TENANCY_CHOICE_URL is not set.
+            TENANCY_CHOICE_URL names no page.
     """
     visit = require_visit(request)
     if not visit.user.is_authenticated:
@@ -134,8 +134,8 @@ def _send_to_choice(request: HttpRequest, suspended: Any) -> HttpResponseBase:
     url = conf.choice_url()
     if url is None:
         raise PermissionDenied(
-            "The user is in no organization. Set TENANCY_CHOICE_URL to where one is "
-            "chosen."
+            "No organization is chosen, or the user is in none. Set "
+            "TENANCY_CHOICE_URL to where one is chosen."
         )
     return redirect_to_login(request.get_full_path(), resolve_url(url))
 

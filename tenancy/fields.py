@@ -536,14 +536,22 @@ class TenantManyToManyDescriptor(ManyToManyDescriptor):  # type: ignore[type-arg
 
             def _with_organization(self, through_defaults: Any) -> Any:
                 """Name the organization, for an add() that runs unscoped."""
-                own = tenant_field(type(self.instance))
-                link = tenant_field(self.through)
+                own = _organization_field(type(self.instance))
+                link = _organization_field(self.through)
                 if own is None or link is None:
                     return through_defaults
                 organization = getattr(self.instance, own.attname)
                 return {link.attname: organization, **(through_defaults or {})}
 
         return TenantManyRelatedManager
+
+
+def _organization_field(model: type[Model]) -> Any:  # A field, or None.
+    """Return the field that holds a row's organization, of historical models too."""
+    fields = model._meta.local_concrete_fields
+    return tenant_field(model) or next(
+        (field for field in fields if isinstance(field, OrganizationForeignKey)), None
+    )
 
 
 class TenantManyToManyField(_ManyToManyField[_To, _Through]):

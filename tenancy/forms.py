@@ -110,9 +110,12 @@ class SignInForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        widget = forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True})
-        widget.attrs["maxlength"] = self.fields["username"].widget.attrs["maxlength"]
-        self.fields["username"].widget = widget
+        field = self.fields["username"]
+        model: Any = get_user_model()
+        if model.get_email_field_name() == model.USERNAME_FIELD:
+            # A browser lets nothing but an address into it.
+            field.widget = forms.EmailInput(attrs=field.widget.attrs)
+        field.widget.attrs |= {"autocomplete": "username", "autofocus": True}
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
@@ -240,6 +243,9 @@ class SignUpForm(forms.Form):
         model: Any = get_user_model()
         fields = {field.name for field in model._meta.get_fields()}
         names = dict.fromkeys({"name"} & fields, name)
+        if not names and {"first_name", "last_name"} <= fields:
+            first, _space, last = name.partition(" ")
+            names = {"first_name": first, "last_name": last}
         return model(**{model.USERNAME_FIELD: email, model.EMAIL_FIELD: email}, **names)
 
 

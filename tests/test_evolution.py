@@ -209,10 +209,18 @@ def declare_adopted_books() -> None:
 
 
 def declare_links(
-    field: Callable[..., models.Field[Any, Any]], base: type[models.Model] = TenantModel
+    field: Callable[..., models.Field[Any, Any]],
+    base: type[models.Model] = TenantModel,
+    name: str = "tags",
 ) -> None:
     label = make("Tag", base)
-    make("Book", base, tags=field(label))
+    make("Book", base, **{name: field(label)})
+
+
+def declare_both_links() -> None:
+    label = make("Tag", TenantModel)
+    both = models.ManyToManyField(label), TenantManyToManyField(label, related_name="+")
+    make("Book", TenantModel, tags=both[0], labels=both[1])
 
 
 def add_book(history: History, organization: Organization) -> None:
@@ -308,6 +316,26 @@ def test_adoption_of_a_table_with_rows_fills_organization(
     assert history.model("Book").objects.count() == 2
 
 
+def test_links_are_copied_by_historical_models(
+    history: History, acme: Organization
+) -> None:
+    """In a data migration add() names the organization of the row it adds to."""
+    history.evolve(partial(declare_links, models.ManyToManyField))
+    with tenancy.unscoped("tests: rows of historical models"):
+        tag = history.model("Tag").objects.create(organization_id=acme.pk)
+        book = history.model("Book").objects.create(organization_id=acme.pk)
+        book.tags.add(tag)
+    history.evolve(declare_both_links)
+    with tenancy.unscoped("tests: a data migration"):
+        for book in history.model("Book").objects.all():
+            book.labels.add(*book.tags.all())
+
+    history.evolve(partial(declare_links, TenantManyToManyField, name="labels"))
+
+    assert history.find_faults() == []
+    assert count(history, "Book_labels") == [1]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -321,7 +349,7 @@ def test_makemigrations_of_many_to_many_of_another_kind_is_refused(
     """Nothing is written of what no database can do, and the error says what to do."""
     history.evolve(partial(declare_links, *before))
 
-    with pytest.raises(CommandError, match="'evo.Book.tags' .* Add a field of another"):
+    with pytest.raises(CommandError, match="'evo.Book.tags' .* Put a field of another"):
         history.write(partial(declare_links, *after))
 
 
@@ -330,7 +358,7 @@ def test_migrate_of_many_to_many_of_another_kind_is_refused(history: History) ->
     history.evolve(partial(declare_links, models.ManyToManyField))
     operation = AlterField("book", "tags", TenantManyToManyField("evo.tag"))
 
-    with pytest.raises(NotSupportedError, match="Add a field of another name"):
+    with pytest.raises(NotSupportedError, match="Put a field of another name"):
         run(history.state, "evo", [operation])
 
     assert history.find_faults() == []

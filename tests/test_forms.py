@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import RequestFactory
 from pytest_django import Settings
 
-from tenancy.forms import AdminSignInForm, SignInForm, name_user
+from tenancy.forms import AdminSignInForm, SignInForm, SignUpForm, name_user
 from tenancy.models import User
 
 pytestmark = pytest.mark.django_db
@@ -17,6 +17,32 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _empty() -> None:
     cache.clear()
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("tenancy.User", "email"), ("auth.User", "text")]
+)
+def test_sign_in_form_asks_for_what_users_have(
+    model: str, kind: str, settings: Settings
+) -> None:
+    """An address where users sign in by it, and a name where they have one."""
+    settings.AUTH_USER_MODEL = model
+
+    for form in (SignInForm(), AdminSignInForm()):
+        widget: Any = form.fields["username"].widget
+        assert (widget.input_type, widget.attrs["autocomplete"]) == (kind, "username")
+
+
+@pytest.mark.parametrize("model", ["tenancy.User", "auth.User"])
+def test_sign_up_form_keeps_the_name(model: str, settings: Settings) -> None:
+    """The name is the user's, in one field or in two."""
+    settings.AUTH_USER_MODEL = model
+    form = SignUpForm(is_invited=True)
+
+    # Django's user has no table here, with which a whole form is validated.
+    user = form._make_user("ann@acme.example", "Ann de Wit")
+
+    assert user.get_full_name() == "Ann de Wit"
 
 
 def fill(

@@ -226,6 +226,15 @@ class Backend:
                 break
         return verdict
 
+    def fit(self, parameters: Parameters, verdict: Verdict) -> Parameters:
+        """Return a statement's parameters with keys as their columns hold them."""
+        if not verdict.required:
+            return parameters
+        scope = current_scope()
+        if scope is None or scope.organization_id is None:
+            return parameters
+        return verdict.fit(parameters, self.key_text(scope))
+
     def refuse_opaque(self, what: str) -> None:
         """Refuse what cannot be judged by its text, except where nothing is hidden.
 

@@ -221,9 +221,9 @@ def describe_altered_links(label: str) -> str:
     """Return what is said of a relation whose table would get an organization."""
     return (
         f"'{label}' is changed from a ManyToManyField into a TenantManyToManyField, or "
-        "back, and the table between the two cannot follow. Add a field of another "
-        "name, copy the links in a data migration, and remove the old field; then "
-        "rename the new one."
+        "back, and the table between the two cannot follow. Put a field of another "
+        "name in its place, and copy the links by a RunPython between the AddField and "
+        "the RemoveField that makemigrations then writes."
     )
 
 

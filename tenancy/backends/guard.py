@@ -226,6 +226,28 @@ class Verdict:
                 exposed.add(table)
         return sorted(exposed) if exposed else []
 
+    def fit(self, parameters: Parameters, expected: str) -> Parameters:
+        """Return the parameters with the organization's key in its column's form.
+
+        A UUID in another form is the same key, and the database would find no row.
+
+        Args:
+            parameters (Sequence | Mapping | None): the statement's, or one row's.
+            expected (str): the key as the column holds it.
+        """
+        fitted: Any = None  # A list or a dict, as the parameters are.
+        for _table, keys in self.required:
+            for key in keys:
+                value = _get(parameters, key)
+                if type(value) is Mark or value == expected:
+                    continue
+                if type(value) is not int and _is_key(value, expected):
+                    if fitted is None:
+                        is_named = isinstance(parameters, Mapping)
+                        fitted = dict(parameters) if is_named else list(parameters)  # type: ignore[arg-type]
+                    fitted[key] = expected
+        return parameters if fitted is None else fitted
+
     def _find_keys(self, occurrence: Occurrence) -> tuple[int | str, ...]:
         """Return the parameters that the organization's column is compared with."""
         if occurrence.alias is None:
@@ -448,9 +470,10 @@ def refuse(
     exposed = verdict.find_exposed(parameters, expected, of_user=of_user)
     if exposed:
         names = ", ".join(map(repr, exposed))
+        column = verdict.protected[exposed[0]].organization
         raise RawSQLRefused(
             f"A statement was refused in {scope}: it names {names} without the "
-            "organization's predicate. Use the model's manager, or tenancy.raw() for "
-            "SQL of your own, or say tenancy.unscoped(reason) to reach every "
-            "organization's rows."
+            f"organization's predicate, {exposed[0]}.{column} = %s with its key. Use "
+            "the model's manager, or tenancy.raw() for SQL of your own, or say "
+            "tenancy.unscoped(reason) to reach every organization's rows."
         )

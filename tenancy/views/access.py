@@ -24,7 +24,7 @@ from tenancy import conf
 from tenancy.attempts import FACTOR, take_attempt
 from tenancy.refusals import REFUSALS, add_refusal, explain
 from tenancy.resolvers import build_site_url
-from tenancy.sessions import find_ip_address
+from tenancy.sessions import SessionStore, find_ip_address
 from tenancy.visits import require_visit
 
 
@@ -255,6 +255,9 @@ def list_entries(request: Any) -> list[Entry]:
         (_("Devices"), "device-list"),
         (_("E-mail and password"), "account"),
     ]
+    if not isinstance(request.session, SessionStore):
+        # Another engine does not know of devices.
+        wanted = [entry for entry in wanted if entry[1] != "device-list"]
     entries = []
     for title, name in wanted:
         url = reverse(f"tenancy:{name}")

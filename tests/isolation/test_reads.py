@@ -254,6 +254,36 @@ def test_prefetch_when_queryset_is_bare_is_hidden_or_refused(
         list(categories)
 
 
+@pytest.mark.parametrize(
+    "make", [lambda key: key, str, lambda key: key.hex], ids=["key", "text", "hex"]
+)
+def test_raw_sql_when_key_is_of_any_form_finds_our_rows(
+    in_acme: Rows, theirs: Rows, make: Callable[[Any], Any]
+) -> None:
+    """A key is the same key in each of its forms, whichever the column holds."""
+    where = f"{Note._meta.db_table} WHERE organization_id = %s AND weight >= %s"
+    params = [make(in_acme.organization.pk), 0]
+    named = {"key": params[0], "weight": 0}
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {where}", params)
+        found = cursor.fetchall()
+        cursor.execute(
+            f"SELECT COUNT(*) FROM {where % ('%(key)s', '%(weight)s')}", named
+        )
+        found += cursor.fetchall()
+        cursor.execute(
+            f"UPDATE {where.replace(' WHERE', ' SET weight = 7 WHERE')}", tuple(params)
+        )
+        changed = cursor.rowcount
+        cursor.executemany(
+            f"UPDATE {where.replace(' WHERE', ' SET weight = 8 WHERE')}", [params]
+        )
+
+    ours = Note.objects.filter(weight=8).count()
+    assert [tuple(row) for row in found] == [(ours,), (ours,)]
+    assert changed == ours > 0
+
+
 def test_prefetch_when_made_elsewhere_raises(ours: Rows, theirs: Rows) -> None:
     """A Prefetch whose queryset was made in another scope does not run."""
     with tenancy.scope(theirs.organization):

@@ -249,6 +249,7 @@ class GuardedCursor(sqlite3.Cursor):
         """
         parameters = mapping_or_sequence(parameters)
         verdict = self._backend.admit(self._as_django(sql, parameters), parameters)
+        parameters = self._backend.fit(parameters, verdict)
         try:
             result = (
                 super().execute(sql)
@@ -268,6 +269,8 @@ class GuardedCursor(sqlite3.Cursor):
         rows: list[Any] = [mapping_or_sequence(row) for row in parameters]
         text = self._as_django(sql, rows[0] if rows else None)
         verdict = self._backend.admit_many(text, rows)
+        if verdict is not None:
+            rows = [self._backend.fit(row, verdict) for row in rows]
         try:
             return super().executemany(sql, rows)
         except sqlite3.Error as error:
