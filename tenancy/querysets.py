@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from django.db.models import Field, Model, QuerySet
 from django.db.models.query import EmptyQuerySet, RawQuerySet
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
+from django.db.models.sql.compiler import SQLDeleteCompiler
 from django.db.models.sql.where import AND, WhereNode
 
 from tenancy.context import Scope, current_scope, require_scope
@@ -208,6 +209,7 @@ def restrict_batches() -> None:
     """
     _restrict_batch(DeleteQuery, "delete_batch", ScopedDeleteQuery)
     _restrict_batch(UpdateQuery, "update_batch", ScopedUpdateQuery)
+    _restrict_outer_delete()
 
 
 def _restrict_batch(plain: type[Query], name: str, scoped: type[Query]) -> None:
@@ -229,6 +231,32 @@ def _restrict_batch(plain: type[Query], name: str, scoped: type[Query]) -> None:
         return run(self, *args, **kwargs)
 
     setattr(plain, name, run_scoped)
+
+
+def _restrict_outer_delete() -> None:
+    """Keep a DELETE whose rows a subquery finds in the scope, around the subquery too.
+
+    InnoDB would read, and lock, the whole table for the keys that the subquery gives.
+    """
+    compiler: Any = SQLDeleteCompiler  # The stubs leave its method out.
+    run = compiler._as_sql
+    if hasattr(run, "__wrapped__"):
+        return
+
+    @functools.wraps(run)
+    def run_scoped(self: Any, query: Query) -> Any:
+        scope, model = current_scope(), query.model
+        if (
+            query is not self.query
+            and scope is not None
+            and scope.organization_id is not None
+            and model is not None
+            and tenant_field(model) is not None
+        ):
+            _put_predicate_on(query, model)
+        return run(self, query)
+
+    compiler._as_sql = run_scoped
 
 
 def _is_restricted(where: WhereNode, alias: str) -> bool:

@@ -11,6 +11,7 @@ from tenancy.backends.statements import (
     Occurrence,
     Place,
     Reading,
+    SourceEnd,
     Statement,
 )
 from tenancy.backends.tokens import (
@@ -826,9 +827,9 @@ class Reader(TokenReader):
             if table is not None:
                 self.done.add(last)
                 self._occur(table, alias)
-                # A write reads its subqueries with locks, a SELECT only its own FROM.
-                if self.statement.main != "SELECT" or self._is_outermost(group):
-                    self.statement.source_ends.append((table, end_of_source))
+                is_own = self._is_outermost(group)
+                end_of_name = SourceEnd(table, end_of_source, is_own)
+                self.statement.source_ends.append(end_of_name)
         if group.join_kind:
             group.joins.append((group.join_kind, alias))
             group.join_kind = ""

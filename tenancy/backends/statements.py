@@ -9,6 +9,7 @@ without it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 WRITES = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE", "MERGE"})
@@ -72,6 +73,21 @@ class Place:
     link: tuple[str, str] = ("", "")
 
 
+class SourceEnd(NamedTuple):
+    """A protected table's name where rows come from it.
+
+    Args:
+        table (str): its name in lower case.
+        end (int): where it ends in the text, with its alias.
+        is_own (bool): whether it stands in the statement's own FROM, or in one of an
+            arm of its UNION.
+    """
+
+    table: str
+    end: int
+    is_own: bool
+
+
 @dataclass(slots=True)
 class Statement:
     """What was understood of one statement.
@@ -82,9 +98,7 @@ class Statement:
         tables (set[str]): the protected tables that it names, in any role.
         target (str | None): the table that a plain INSERT, UPDATE or DELETE writes.
         target_span (tuple[int, int] | None): where its name stands, with its schema.
-        source_ends (list[tuple[str, int]]): of the statement's own FROM, and of a
-            write's subqueries, the protected tables, and where their names end, with
-            their aliases.
+        source_ends (list[SourceEnd]): the protected tables from which rows come.
         occurrences (set[Occurrence]): what must be covered.
         places (list[Place]): where a mark counts.
         sources (set[str]): every name that may be a table's or a view's.
@@ -99,7 +113,7 @@ class Statement:
     tables: set[str] = field(default_factory=set)
     target: str | None = None
     target_span: tuple[int, int] | None = None
-    source_ends: list[tuple[str, int]] = field(default_factory=list)
+    source_ends: list[SourceEnd] = field(default_factory=list)
     occurrences: set[Occurrence] = field(default_factory=set)
     places: list[Place] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from tenancy.backends.base import Backend, Catalog, mapping_or_sequence
+from tenancy.backends.base import Backend, Catalog, Shadowed, mapping_or_sequence
 from tenancy.backends.guard import Verdict
 from tenancy.backends.mysql.locks import (
     ASCENDING,
@@ -119,9 +119,9 @@ class MySQLBackend(Backend):
             )
         driver.tenancy_sent = values
 
-    def narrow_locks(self, sql: str, args: Any, verdict: Verdict) -> str:
+    def narrow_locks(self, sql: Any, args: Any, verdict: Verdict) -> Any:
         """Return a statement that locks no row of another organization."""
-        if not verdict.needed or type(sql) is not str:
+        if not verdict.needed or isinstance(sql, bytes) or type(sql) is Shadowed:
             return sql
         scope = current_scope()
         if scope is None or scope.organization_id is None:
@@ -132,7 +132,13 @@ class MySQLBackend(Backend):
             if may_lock(statement):
                 tokens = self.dialect.read(sql, Passing.of(args)).tokens
                 verdict.locking = narrow(
-                    sql, statement, tokens, verdict.protected, self.find_indexes()
+                    sql,
+                    statement,
+                    tokens,
+                    verdict.protected,
+                    self.find_indexes(),
+                    # Any: MySQL's wrapper has it.
+                    joins_itself=not self.connection.mysql_is_mariadb,  # type: ignore[attr-defined]
                 )
         return verdict.locking
 

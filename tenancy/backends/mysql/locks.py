@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenancy.backends.statements import WRITES, Columns, Statement
-from tenancy.backends.tokens import SYMBOL, WORD, Token, TokenReader
+from tenancy.backends.tokens import WORD, Token, TokenReader
 
 PRIMARY = "`PRIMARY`"
 ASCENDING = "ASC"
 DESCENDING = "DESC"
 
 _LOCKS = frozenset({"UPDATE", "SHARE"})
-_HINTS = frozenset({"INDEX", "KEY", "PARTITION"})
+_HINTS = frozenset({"USE", "FORCE", "IGNORE"})
 # A DELETE that takes a hint takes none of these.
 _SINGLE_ONLY = frozenset({"LIMIT", "ORDER", "RETURNING"})
 
@@ -29,28 +29,24 @@ _JOINS = frozenset(
     {"FROM", "INNER", "CROSS", "JOIN", "STRAIGHT_JOIN", "NATURAL", "UPDATE"}
 )
 _GROUPS = frozenset({"GROUP", "DISTINCT"})
-_OTHERS = frozenset(
+_SET_OPERATORS = frozenset({"UNION", "EXCEPT", "INTERSECT"})
+_OTHERS = _SET_OPERATORS | frozenset(
     {"SELECT", "SET", "GROUP", "LIMIT", "FOR", "LOCK", "INTO", "WINDOW", "RETURNING"}
-    | {"PROCEDURE", "VALUES", "UNION", "EXCEPT", "INTERSECT", "USING"}
+    | {"PROCEDURE", "VALUES", "USING"}
 )
 # Around a condition that a row must meet, or of which it must meet one.
 _OPENERS = frozenset({"WHERE", "HAVING", "ON", "AND", "OR", "&&", "||", "("})
 _ENDS = frozenset(
     {"AND", "OR", "&&", "||", ")", "", ";", "ON", "WHERE", "HAVING", "LEFT", "RIGHT"}
-    | {"ORDER", *_JOINS, *_OTHERS}
+    | {"ORDER", "XOR", *_JOINS, *_OTHERS}
 ) - {"FROM", "SELECT", "USING"}
 _EQUALS = frozenset({"=", "<=>"})
 _COMPARISONS = _EQUALS | frozenset(
-    {"<", ">", "<=", ">=", "<>", "!=", "IS", "IN", "LIKE", "BETWEEN", "NOT", "XOR"}
+    {"<", ">", "<=", ">=", "<>", "!=", "IS", "IN", "LIKE", "BETWEEN", "NOT", "!"}
     | {"REGEXP", "RLIKE", "SOUNDS", "MEMBER"}
 )
-_VALUES = frozenset({"FALSE", "NULL", "TRUE", "UNKNOWN"})
 _NEGATIONS = frozenset({"NOT", "XOR", "!"})
-_BEFORE_NAME = _OPENERS | _COMPARISONS | _NEGATIONS
-# The server looks for them where the organization's part of an index ends.
-_ENDS_OF_INDEX = frozenset({"MAX", "MIN"})
-# They take a column, and nothing that is made of it.
-_OF_COLUMNS = frozenset({"DEFAULT", "GROUPING", "MATCH", "VALUE", "VALUES"})
+_VALUES = frozenset({"FALSE", "NULL", "TRUE", "UNKNOWN"})
 
 
 @dataclass(slots=True)
@@ -80,27 +76,84 @@ class Mention:
         column (str): the name, in lower case; "" of what cannot be told.
         start (int): where it begins in the statement, with its table.
         end (int): where it ends.
-        is_nested (bool): whether it stands in a subquery.
-        direction (str): of an order, ASC or DESC.
+        direction (str): of an order, ASC or DESC; "" where that is not told.
     """
 
     table: str
     column: str
     start: int
     end: int
-    is_nested: bool
     direction: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
-    """A pair of parentheses, or the statement itself, while it is read."""
+    """A pair of parentheses or a CASE, or the statement itself, while it is read.
 
+    Args:
+        outer (_Group | None): in which it stands.
+        clause (str): "condition", "from", "order", "other"; "" where none has begun.
+        holds_conditions (bool): whether its AND and OR stand between conditions.
+        is_negated (bool): whether NOT or XOR stands before or in it.
+    """
+
+    outer: _Group | None = None
     clause: str = ""
     is_query: bool = False
-    is_sound: bool = True  # Does nothing but AND and OR stand around its conditions?
+    is_case: bool = False
     is_row: bool = False
     is_nested: bool = False
+    holds_conditions: bool = False
+    is_negated: bool = False
+    has_or: bool = False
+    condition: Condition | None = None
+
+    def within_query(self) -> Iterator[_Group]:
+        """Return the groups from this one to the query in which it stands."""
+        group: _Group | None = self
+        while group is not None:
+            yield group
+            group = None if group.is_query else group.outer
+
+
+@dataclass(slots=True, eq=False)
+class Condition:
+    """One condition, between two of AND, OR and parentheses.
+
+    Args:
+        group (_Group): in which it stands.
+        start (int): where it begins in the statement.
+        end (int): where it ends.
+        mentions (list[Mention]): the names in it, which may be of columns.
+        equated (list[Mention]): those for which it asks a value, or one of several, by
+            which an index finds rows one by one.
+        is_comparison (bool): whether it is one, and true or false.
+    """
+
+    group: _Group
+    start: int
+    end: int = 0
+    mentions: list[Mention] = field(default_factory=list)
+    equated: list[Mention] = field(default_factory=list)
+    betweens: int = 0
+    is_comparison: bool = False
+
+    @property
+    def is_point(self) -> bool:
+        """Whether rows are found by values, and not in a range of them."""
+        is_plain = not any(group.is_negated for group in self.group.within_query())
+        return is_plain and bool(self.equated)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether no row is found that does not meet it."""
+        return not any(group.has_or for group in self.group.within_query())
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a column alone, which is asked for its truth."""
+        spans = [(mention.start, mention.end) for mention in self.mentions]
+        return spans == [(self.start, self.end)]
 
 
 class ConditionReader(TokenReader):
@@ -112,126 +165,223 @@ class ConditionReader(TokenReader):
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         super().__init__(tokens)
-        # What something is said to equal, or to be IN, by which an index finds rows one
-        # by one: the name of the table, or "", and of the column.
-        self.equated: set[tuple[str, str]] = set()
-        # What is compared otherwise, so that an index would be read in a range.
-        self.ranged: list[Mention] = []
+        self.conditions: list[Condition] = []
         self.ordered: list[Mention] = []
         self.aliases: set[str] = set()
         # The words that begin the clauses of the statement itself.
         self.clauses: set[str] = set()
-        self._groups = [_Group(is_query=True)]
+        self.has_hint = False
+        self.locks_in_subquery = False
+        self._group = _Group(is_query=True, holds_conditions=True)
 
     def read(self) -> None:
         """Read from the first token to the last."""
         index = 0
         while index < len(self.tokens):
-            token = self.tokens[index]
-            group = self._groups[-1]
-            if token.kind == SYMBOL:
-                if token.text == "(":
-                    self._open(index)
-                elif token.text == ")" and len(self._groups) > 1:
-                    self._groups.pop()
-            elif token.kind == WORD and self._changes_clause(index, group):
-                pass
-            elif token.is_identifier:
-                end = self._end_of_name(index)
-                self._read_name(index, end, group)
-                index = end
-            elif group.clause == "order":
-                self._read_order(index, index, group)
-            index += 1
+            index = self._step(index) + 1
+        self._end_condition(len(self.tokens))
 
-    def _end_of_name(self, index: int) -> int:
-        """Return the last token of a name with its prefixes."""
-        while self._text(index + 1) == "." and index + 2 < len(self.tokens):
-            index += 2
-        return index
+    @property
+    def equated(self) -> set[tuple[str, str]]:
+        """The tables' and columns' names of which each row found has a value."""
+        return {
+            (mention.table, mention.column)
+            for condition in self.conditions
+            if condition.is_point and condition.is_required
+            for mention in condition.equated
+        }
+
+    def _step(self, index: int) -> int:
+        """Read a token; return the last one that was read with it."""
+        token = self.tokens[index]
+        text = self._operator(index)
+        if text == ")":
+            self._close(index)
+            return index
+        if token.kind == WORD and self._changes_clause(index):
+            return index
+        if self._ends_condition(index, text):
+            return index
+        condition = self._begin_condition(index)
+        if text == "(":
+            self._open(index)
+            return index
+        if token.kind == WORD and self._reads_case(token.text):
+            return index
+        if condition is not None:
+            condition.is_comparison |= text in _COMPARISONS
+            condition.betweens += text == "BETWEEN"
+        if not token.is_identifier:
+            if self._group.clause == "order":
+                self._read_order(index, index)
+            return index
+        end = index
+        while self._text(end + 1) == "." and end + 2 < len(self.tokens):
+            end += 2
+        self._read_name(index, end, condition)
+        return end
+
+    def _operator(self, index: int) -> str:
+        """Return a word or a symbol, an operator without the sign that follows it."""
+        text = self._text(index)
+        is_sign = len(text) > 1 and text[0] in "<>=!"
+        return text.rstrip("+-~@") if is_sign else text
+
+    # Groups and clauses
 
     def _open(self, index: int) -> None:
-        outer = self._groups[-1]
-        before = self._text(index - 1)
-        is_query = self._word(index + 1) in ("SELECT", "WITH", "VALUES", "TABLE")
-        group = _Group(is_query=is_query, is_nested=outer.is_nested)
-        if is_query:
+        outer = self._group
+        before = self._operator(index - 1)
+        group = _Group(outer, outer.clause, is_nested=outer.is_nested)
+        if self._word(index + 1) in ("SELECT", "WITH", "VALUES", "TABLE"):
             is_expression = before == "AS"  # Of a WITH.
             group.is_nested |= is_expression or outer.clause != ""
+            group.is_query = group.holds_conditions = True
+            group.clause = ""
+        elif outer.clause == "condition":
+            after = self._operator(self._close_of(index) + 1)
+            is_first = before in _OPENERS or before in _NEGATIONS
+            group.holds_conditions = (
+                outer.holds_conditions and is_first and after in _ENDS
+            )
+            group.is_negated = before in _NEGATIONS
+            group.is_row = before in _OPENERS and (after == "IN" or after in _EQUALS)
         else:
-            close = self._close_of(index)
-            after = self._text(close + 1)
-            is_plain = outer.is_sound and before in _OPENERS
-            group.clause = outer.clause
-            group.is_row = is_plain and (after == "IN" or after in _EQUALS)
-            group.is_sound = is_plain and after in _ENDS
-        self._groups.append(group)
+            group.holds_conditions = outer.clause == "from"
+        self._group = group
 
-    def _changes_clause(self, index: int, group: _Group) -> bool:
-        """Take a word that begins a clause, if it is one."""
-        if not group.is_query and group.clause != "from":
+    def _close(self, index: int) -> None:
+        while self._group.is_case and self._group.outer is not None:
+            self._group = self._group.outer
+        self._end_condition(index)
+        if self._group.outer is not None:
+            self._group = self._group.outer
+
+    def _reads_case(self, word: str) -> bool:
+        if word == "CASE":
+            group = self._group
+            self._group = _Group(
+                group, group.clause, is_case=True, is_nested=group.is_nested
+            )
+        elif word == "END" and self._group.is_case and self._group.outer is not None:
+            self._group = self._group.outer
+        else:
             return False
+        return True
+
+    def _changes_clause(self, index: int) -> bool:
+        """Take a word that begins a clause, if it is one."""
+        group = self._group
         word = self.tokens[index].text
+        following = self._word(index + 1)
+        # "PARTITION BY" is a window's.
+        self.has_hint |= (word in _HINTS and following in ("INDEX", "KEY")) or (
+            word == "PARTITION" and self._text(index + 1) == "("
+        )
+        if not (group.is_query or (group.holds_conditions and group.clause == "from")):
+            return False
         is_call = self._text(index + 1) == "("
+        clause = group.clause
         if word in ("WHERE", "HAVING"):
-            group.clause = "condition"
+            clause = "condition"
         elif word == "ON":
-            is_conflict = self._word(index + 1) == "DUPLICATE"
-            group.clause = "other" if is_conflict else "condition"
+            clause = "other" if following == "DUPLICATE" else "condition"
         elif word == "ORDER":
-            group.clause = "order"
+            clause = "order"
         elif word in _JOINS or (word in ("LEFT", "RIGHT") and not is_call):
-            group.clause = "from"
+            clause = "from"
         elif word in _OTHERS and not (is_call and word == "VALUES"):
             # The arms of a UNION are no part of one another.
-            group.clause = "" if word in ("UNION", "EXCEPT", "INTERSECT") else "other"
+            clause = "" if word in _SET_OPERATORS else "other"
         else:
             return False
-        if len(self._groups) == 1:
+        if group.is_nested and word in ("FOR", "LOCK"):
+            self.locks_in_subquery |= following in ("UPDATE", "SHARE", "IN")
+        self._end_condition(index)
+        group.clause = clause
+        if group.outer is None:
             self.clauses.add(word)
         return True
 
-    def _read_name(self, start: int, end: int, group: _Group) -> None:
+    # Conditions
+
+    def _begin_condition(self, index: int) -> Condition | None:
+        """Return the condition to which a token belongs, if it stands in one."""
+        group = self._group
+        while not group.holds_conditions and group.outer is not None:
+            group = group.outer
+        if group.clause != "condition":
+            return None
+        if group.condition is None:
+            group.condition = Condition(group, self.tokens[index].start)
+            self.conditions.append(group.condition)
+        return group.condition
+
+    def _ends_condition(self, index: int, text: str) -> bool:
+        """End a condition at what stands between two, if it is that."""
+        group = self._group
+        if not group.holds_conditions or group.clause != "condition":
+            return False
+        if text == "AND" and group.condition and group.condition.betweens:
+            group.condition.betweens -= 1
+            return True
+        if text == ",":
+            # Another source, after an ON.
+            self._end_condition(index)
+            group.clause = "from"
+            return True
+        if text not in ("AND", "OR", "XOR", "&&", "||", ";"):
+            return False
+        group.has_or |= text in ("OR", "||")
+        group.is_negated |= text == "XOR"
+        self._end_condition(index)
+        return True
+
+    def _end_condition(self, index: int) -> None:
+        condition = self._group.condition
+        if condition is not None:
+            condition.end = self.tokens[index - 1].end
+            self._group.condition = None
+
+    # Names
+
+    def _read_name(self, start: int, end: int, condition: Condition | None) -> None:
         if self._word(start - 1) == "AS":
             self.aliases.add(self.tokens[end].name)
         word = self._word(start)
         if self._text(end + 1) == "(" or word in _VALUES:
             return
-        if self._word(start - 2) in _ENDS_OF_INDEX and self._text(end + 1) == ")":
-            self.ranged.append(self._mention(start, end, group))
-        elif group.clause == "order":
-            self._read_order(start, end, group)
-        elif group.clause == "condition" and not word.isdigit():
-            mention = self._mention(start, end, group)
-            if self._is_equated(start, end, group):
-                self.equated.add((mention.table, mention.column))
-            elif self._is_compared(start, end):
-                self.ranged.append(mention)
+        if self._group.clause == "order":
+            self._read_order(start, end)
+        elif condition is not None and not word.isdigit():
+            mention = self._mention(start, end)
+            condition.mentions.append(mention)
+            if self._is_equated(start, end):
+                condition.equated.append(mention)
 
-    def _mention(
-        self, start: int, end: int, group: _Group, direction: str = ""
-    ) -> Mention:
+    def _mention(self, start: int, end: int, direction: str = "") -> Mention:
         first, last = self.tokens[start], self.tokens[end]
         table = self.tokens[end - 2].name if end > start else ""
         column = last.name if last.is_identifier and not last.text.isdigit() else ""
-        return Mention(table, column, first.start, last.end, group.is_nested, direction)
+        return Mention(table, column, first.start, last.end, direction)
 
-    def _read_order(self, start: int, end: int, group: _Group) -> None:
+    def _read_order(self, start: int, end: int) -> None:
         """Take what rows are ordered by, where it is a name or a number."""
         after = self._word(end + 1)
-        is_whole = after in (ASCENDING, DESCENDING) or self._text(end + 1) in (
-            _ENDS | {","}
-        )
-        if self._text(start - 1) in ("BY", ",") and is_whole:
+        if not self._group.is_query:
+            # In parentheses, of which the direction may stand behind.
+            self.ordered.append(self._mention(start, end))
+        elif self._text(start - 1) in ("BY", ","):
             direction = DESCENDING if after == DESCENDING else ASCENDING
-            self.ordered.append(self._mention(start, end, group, direction))
+            self.ordered.append(self._mention(start, end, direction))
 
-    def _is_equated(self, start: int, end: int, group: _Group) -> bool:
+    def _is_equated(self, start: int, end: int) -> bool:
         """Return whether a name is compared so that an index finds it by its value."""
-        before, after = self._text(start - 1), self._text(end + 1)
+        group = self._group
+        before, after = self._operator(start - 1), self._operator(end + 1)
         if group.is_row:
             return before in ("(", ",") and after in (",", ")")
-        if not group.is_sound:
+        if not group.holds_conditions:
             return False
         if before in _OPENERS:
             if after in _EQUALS:
@@ -245,7 +395,7 @@ class ConditionReader(TokenReader):
 
     def _ends_plainly(self, index: int) -> bool:
         """Return whether a value stands here, and then the condition's end."""
-        while (text := self._text(index)) not in _ENDS:
+        while (text := self._operator(index)) not in _ENDS:
             if text in _COMPARISONS:
                 return False
             index = self._close_of(index) + 1 if text == "(" else index + 1
@@ -255,23 +405,14 @@ class ConditionReader(TokenReader):
         """Return whether a value stands here, and before it the condition's start."""
         depth = 0
         while index >= 0:
-            text = self._text(index)
+            text = self._operator(index)
             if not depth and text in _OPENERS:
                 return True
             depth += (text == ")") - (text == "(")
-            if not depth and text in _COMPARISONS | _NEGATIONS:
+            if not depth and (text in _COMPARISONS or text in _NEGATIONS):
                 return False
             index -= 1
         return False
-
-    def _is_compared(self, start: int, end: int) -> bool:
-        """Return whether a name stands beside a comparison, or for itself."""
-        before, after = self._text(start - 1), self._text(end + 1)
-        if before not in _BEFORE_NAME:
-            return False
-        if before == "(" and self._word(start - 2) in _OF_COLUMNS:
-            return False
-        return after in _COMPARISONS or after in _ENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +439,8 @@ class _Narrowing:
         tokens (Sequence[Token]): its own.
         protected (Mapping[str, Columns]): the tables by their names in lower case.
         indexes (Mapping[str, Indexes]): the same of their indexes.
+        joins_itself (bool): whether a DELETE of several tables may read the one from
+            which it deletes.
     """
 
     def __init__(
@@ -307,58 +450,92 @@ class _Narrowing:
         tokens: Sequence[Token],
         protected: Mapping[str, Columns],
         indexes: Mapping[str, Indexes],
+        *,
+        joins_itself: bool,
     ) -> None:
         self.sql = sql
         self.statement = statement
-        self.conditions = ConditionReader(tokens)
-        self.conditions.read()
+        self.tokens = tokens
         self.protected = protected
         self.indexes = indexes
+        self.joins_itself = joins_itself
+        self.reader = ConditionReader(tokens)
+        self.reader.read()
+        self.equated = self.reader.equated
         self.edits: list[tuple[int, int, str]] = []
         called = {token.end: token.name for token in tokens}
+        self.is_read = statement.main == "SELECT" and not self.reader.locks_in_subquery
         self.sources = [
-            _Source(table, called[end], end) for table, end in statement.source_ends
+            _Source(source.table, called[source.end], source.end)
+            for source in statement.source_ends
+            if source.is_own or not self.is_read
         ]
-        if self.is_of_one_table:
-            self.sources.append(self._target())
+        self.target = self._find_target()
+        if self.target is not None:
+            self.sources.append(self.target)
 
-    @property
-    def is_of_one_table(self) -> bool:
-        """Whether it is an UPDATE or a DELETE of a table that stands alone."""
-        is_change = self.statement.verb in ("UPDATE", "DELETE")
-        return is_change and self.statement.target is not None
+    def _find_target(self) -> _Source | None:
+        """Return the table of an UPDATE or a DELETE of one, which stands alone."""
+        statement = self.statement
+        if statement.verb not in ("UPDATE", "DELETE") or statement.target is None:
+            return None
+        _start, end = statement.target_span or (0, 0)
+        return _Source(statement.target, statement.target, end)
 
     def write(self) -> str:
         """Return the statement with its hints, or as it is."""
+        if self.reader.has_hint:
+            return self.sql
+        if self.statement.main == "DELETE" and not self._can_be_hinted():
+            return self.sql
         for source in self.sources:
             self._edit(source.end, source.end, self._make_hint(source))
         self._disguise()
-        if self.statement.verb == "DELETE" and self.is_of_one_table:
-            # With a single table it takes no hint: it is written as one of several.
+        if not self.edits:
+            return self.sql
+        if self.statement.verb == "DELETE" and self.target is not None:
             start, end = self.statement.target_span or (0, 0)
-            is_plain = self.sql[:start].split() == ["DELETE", "FROM"]
-            if not is_plain or self.conditions.clauses & _SINGLE_ONLY:
-                return self.sql
-            name = self.sql[start:end]
-            self._edit(0, start, f"DELETE {name} FROM ")
+            self._edit(0, start, f"DELETE {self.sql[start:end]} FROM ")
         sql = self.sql
         # From the end, so that the places before stay where they are.
         for start, end, text in sorted(self.edits, reverse=True):
             sql = sql[:start] + text + sql[end:]
         return sql
 
-    def _target(self) -> _Source:
-        table = self.statement.target or ""
-        _start, end = self.statement.target_span or (0, 0)
-        return _Source(table, table, end)
+    def _can_be_hinted(self) -> bool:
+        """Return whether a DELETE is one of several tables, or can be written so.
+
+        With a single table it takes no hint.
+        """
+        if self.target is None:
+            # "DELETE a FROM a JOIN b", and not "DELETE FROM a AS b".
+            is_joined = self.tokens[1].kind != WORD or self.tokens[1].text != "FROM"
+            return self.statement.verb == "DELETE" and is_joined
+        start, _end = self.statement.target_span or (0, 0)
+        words = [self.reader._word(place) for place in (0, 1)]
+        is_plain = words == ["DELETE", "FROM"] and self.tokens[2].start == start
+        if not is_plain or self.reader.clauses & _SINGLE_ONLY:
+            return False
+        reads_itself = any(
+            source.table == self.target.table for source in self.sources[:-1]
+        )
+        return self.joins_itself or not reads_itself
 
     def _edit(self, start: int, end: int, text: str) -> None:
-        self.edits.append((start, end, text))
+        if text:
+            self.edits.append((start, end, text))
 
     # Hints
 
     def _make_hint(self, source: _Source) -> str:
         """Return the hint that has a table answered by an organization's index."""
+        columns = self.protected[source.table]
+        if {
+            (source.alias, columns.organization),
+            ("", columns.organization),
+        }.isdisjoint(self.equated):
+            # Its rows are found by another table's, or by keys that the trigger judges.
+            return ""
         usable = self._find_usable(source)
         if not usable:
             # It reads no row by its key alone, but it may read the whole table.
@@ -376,8 +553,8 @@ class _Narrowing:
         """Return the indexes that lead to rows of the organization only.
 
         Another index leads to rows of others on the way. So does one that begins with
-        another column, unless a value of that is asked for: in its order, or in a
-        range of it, the rows of all lie side by side.
+        another column, unless a value of that is asked for: in a range of it the rows
+        of all lie side by side.
         """
         columns = self.protected[source.table]
         organization = columns.organization
@@ -390,7 +567,7 @@ class _Narrowing:
             return {}
         equated = {
             column
-            for table, column in self.conditions.equated
+            for table, column in self.equated
             if table in (source.alias, "") and column not in _keys_of(columns)
         }
         return {
@@ -403,34 +580,67 @@ class _Narrowing:
         }
 
     def _turns(self, source: _Source, held: IndexColumns) -> bool:
-        """Return whether the order asked for may be an index's, read from its end."""
+        """Return whether an index, read in the order asked for, may leave the rows.
+
+        It may be read from its end, or begin with another column, in whose order the
+        rows of all lie side by side.
+        """
+        columns = self.protected[source.table]
+        is_grouped = not self.statement.words.isdisjoint(_GROUPS)
+        if next(iter(held.names)) != columns.organization:
+            return is_grouped or bool(self.reader.ordered)
         # InnoDB adds the key to each index.
-        keys = dict.fromkeys(_keys_of(self.protected[source.table]), ASCENDING)
-        directions = keys | held.names
+        directions = dict.fromkeys(_keys_of(columns), ASCENDING) | held.names
         is_mixed = DESCENDING in held.names.values()
-        for mention in self.conditions.ordered:
+        for mention in self.reader.ordered:
             if mention.column in directions:
                 if mention.direction != directions[mention.column]:
                     return True
                 continue
             # A number, or a name that the statement gives, may mean any column.
-            is_known = mention.column and mention.column not in self.conditions.aliases
-            if not is_known and (is_mixed or mention.direction == DESCENDING):
+            is_known = mention.column and mention.column not in self.reader.aliases
+            if not is_known and (is_mixed or mention.direction != ASCENDING):
                 return True
-        return is_mixed and not self.statement.words.isdisjoint(_GROUPS)
+        return is_mixed and is_grouped
 
     # Conditions
 
     def _disguise(self) -> None:
-        """Make expressions of the columns of which an index would be read in a range.
+        """Hide from the server what it would answer by a range of an index.
 
-        COALESCE of one column is that column, and no index answers it.
+        A comparison of a comparison's truth with 1 is as true, false or null as that,
+        and no index answers it.
         """
         names = self._name_columns()
-        for mention in self._find_disguised():
-            if mention.column in names.get(mention.table, ()):
-                text = self.sql[mention.start : mention.end]
-                self._edit(mention.start, mention.end, f"COALESCE({text})")
+        for condition in self.reader.conditions:
+            if condition.is_point or not self._is_locked(condition, names):
+                continue
+            if condition.is_comparison:
+                self._edit(condition.start, condition.start, "((")
+                self._edit(condition.end, condition.end, ") = 1)")
+            elif condition.is_bare:
+                self._hide(condition.mentions[0])
+        if self.statement.verb == "UPDATE" and self.target is not None:
+            # MySQL reads an index from its end here, whatever the hint says.
+            usable = self._find_usable(self.target).values()
+            if any(self._turns(self.target, held) for held in usable):
+                for mention in self.reader.ordered:
+                    if mention.column in names.get(mention.table, ()):
+                        self._hide(mention)
+
+    def _hide(self, mention: Mention) -> None:
+        text = self.sql[mention.start : mention.end]
+        self._edit(mention.start, mention.end, f"COALESCE({text})")
+
+    def _is_locked(self, condition: Condition, names: Mapping[str, set[str]]) -> bool:
+        """Return whether a condition may be answered by an index, and with locks."""
+        # A subquery of a SELECT locks nothing: columns of its own are left alone.
+        is_free = self.is_read and condition.group.is_nested
+        return any(
+            mention.column in names.get(mention.table, ())
+            for mention in condition.mentions
+            if mention.table or not is_free
+        )
 
     def _name_columns(self) -> dict[str, set[str]]:
         """Return the columns of the indexes that are used, by what stands before them.
@@ -448,20 +658,6 @@ class _Narrowing:
             found[""] |= names
         return found
 
-    def _find_disguised(self) -> Iterator[Mention]:
-        is_read = self.statement.main == "SELECT"
-        for mention in self.conditions.ranged:
-            # A subquery of a SELECT locks nothing: columns of its own are left alone.
-            if mention.table or not (is_read and mention.is_nested):
-                yield mention
-        if self.statement.verb == "UPDATE" and self.is_of_one_table:
-            # MySQL reads an index from its end here, whatever the hint says.
-            target = self._target()
-            if any(
-                self._turns(target, held) for held in self._find_usable(target).values()
-            ):
-                yield from self.conditions.ordered
-
 
 def _keys_of(columns: Columns) -> set[str]:
     return set(columns.keys) if columns.key is None else {columns.key}
@@ -469,7 +665,8 @@ def _keys_of(columns: Columns) -> set[str]:
 
 def may_lock(statement: Statement) -> bool:
     """Return whether a statement locks rows that it reads, and may be given a hint."""
-    if statement.words & _HINTS:
+    if "MATCH" in statement.words:
+        # A full text is found by an index of its own, or not at all.
         return False
     if statement.main == "SELECT":
         return bool(statement.source_ends) and bool(statement.words & _LOCKS)
@@ -483,10 +680,12 @@ def narrow(
     tokens: Sequence[Token],
     protected: Mapping[str, Columns],
     indexes: Mapping[str, Indexes],
+    *,
+    joins_itself: bool,
 ) -> str:
     """Return a statement that locks rows of the active organization only.
 
-    What cannot be given a hint is returned as it is.
+    What has a hint of its own, or cannot be given one, is returned as it is.
 
     Args:
         sql (str): as it was given to the cursor.
@@ -494,5 +693,9 @@ def narrow(
         tokens (Sequence[Token]): its own.
         protected (Mapping[str, Columns]): the tables by their names in lower case.
         indexes (Mapping[str, Indexes]): the indexes of each table, by the same.
+        joins_itself (bool): whether a DELETE of several tables may read the one from
+            which it deletes; MariaDB's may not.
     """
-    return _Narrowing(sql, statement, tokens, protected, indexes).write()
+    return _Narrowing(
+        sql, statement, tokens, protected, indexes, joins_itself=joins_itself
+    ).write()

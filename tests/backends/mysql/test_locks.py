@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
-from django.db.models.functions import Lower
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Window
+from django.db.models.functions import Lower, RowNumber
 from django.db.models.lookups import GreaterThan
 
 import tenancy
@@ -95,9 +95,15 @@ def delete(condition: Any) -> Act:
 
     def act() -> None:
         Comment.objects.filter(task__in=Task.objects.all())._raw_delete("default")
+        assert not Comment.objects.exists()
         Task.objects.filter(condition).order_by()._raw_delete("default")
 
     return act
+
+
+def delete_by_own(comments: Any) -> Act:
+    """Return what deletes rows that a subquery on their own table finds."""
+    return lambda: comments().delete()
 
 
 def rows() -> QuerySet[Task]:
@@ -119,31 +125,40 @@ def run(sql: str) -> Act:
 
 COMPARED: dict[str, tuple[str, set[str], set[str]]] = {
     "equal": ("a = 1 AND 2 = b", {"a", "b"}, set()),
-    "with its table": ("t.a = 1 OR `t`.`b` = 2", {"a", "b"}, set()),
+    "equal to less than none": ("a =-1 AND b= +2", {"a", "b"}, set()),
+    "with its table": ("t.a = 1 AND `t`.`b` = 2", {"a", "b"}, set()),
     "in parentheses": ("((a = 1) AND (b = (2)))", {"a", "b"}, set()),
     "listed": ("a IN (1, 2) AND b IN (SELECT c FROM u)", {"a", "b"}, set()),
     "null": ("a IS NULL AND b <=> NULL", {"a", "b"}, set()),
     "rows of values": ("(a, t.b) IN ((1, 2), (3, 4))", {"a", "b"}, set()),
     "equal expression": ("a = 1 + LEFT(b, 2)", {"a"}, set()),
-    "joined": ("EXISTS (SELECT 1 FROM u WHERE u.c = t.a)", {"a", "c"}, set()),
-    "greater": ("a > 1 AND 2 <= b", set(), {"a", "b"}),
-    "not equal": ("a <> 1 AND b != 2", set(), {"a", "b"}),
-    "not null": ("a IS NOT NULL", set(), {"a"}),
-    "between": ("a BETWEEN 1 AND 2 AND 5 BETWEEN b AND 9", set(), {"a", "b"}),
-    "like": ("a LIKE 'x%%' AND b NOT IN (1)", set(), {"a", "b"}),
-    "for itself": ("a AND NOT b", set(), {"a", "b"}),
-    "negated": ("NOT (a = 1 AND b = 2)", set(), {"a", "b"}),
-    "negated alone": ("NOT a = 1 AND ! (b = 2)", set(), {"a", "b"}),
-    "negated twice": ("NOT (NOT (a = 1))", set(), {"a"}),
-    "untrue": ("(a = 1) IS NOT TRUE", set(), {"a"}),
-    "truth": ("a = 1 IS FALSE", set(), {"a"}),
-    "compared truth": ("(a = 1) <> 1", set(), {"a"}),
-    "one of two": ("(a = 1 XOR b = 2)", set(), {"a", "b"}),
-    "of a function": ("DATE(a) > 1 AND EXTRACT(DAY FROM b) > 2", set(), {"a"}),
-    "of a path": ("a->'$.b' > 1", set(), set()),
-    "after an interval": ("a > NOW() - INTERVAL 1 DAY", set(), {"a"}),
-    "matched": ("MATCH(a) AGAINST ('x') AND b = DEFAULT(b)", {"b"}, set()),
-    "had": ("a = 1 GROUP BY b HAVING b > 2", {"a"}, {"b"}),
+    "joined": ("EXISTS (SELECT 1 FROM u WHERE u.c = (t.a))", {"c"}, set()),
+    "one of two equal": ("(a = 1 OR b = 2)", set(), set()),
+    "greater": ("a > 1 AND 2 <= b", set(), {"a > 1", "2 <= b"}),
+    "greater with a sign": ("a>-1 AND + b > 2", set(), {"a>-1", "+ b > 2"}),
+    "not equal": ("a <> 1 OR b != 2", set(), {"a <> 1", "b != 2"}),
+    "not null": ("a IS NOT NULL", set(), {"a IS NOT NULL"}),
+    "between": (
+        "a BETWEEN 1 AND 2 AND 5 BETWEEN b AND 9",
+        set(),
+        {"a BETWEEN 1 AND 2", "5 BETWEEN b AND 9"},
+    ),
+    "like": ("a LIKE 'x%%' AND b NOT IN (1)", set(), {"a LIKE 'x%%'", "b NOT IN (1)"}),
+    "for itself": ("a AND NOT b", set(), {"a", "NOT b"}),
+    "negated": ("NOT (a = 1 AND b = 2)", set(), {"a = 1", "b = 2"}),
+    "negated alone": ("NOT a = 1 AND ! (b = 2)", set(), {"NOT a = 1", "b = 2"}),
+    "untrue": ("(a = 1) IS NOT TRUE", set(), {"(a = 1) IS NOT TRUE"}),
+    "truth": ("a = 1 IS FALSE", set(), {"a = 1 IS FALSE"}),
+    "compared truth": ("(a = 1) <> 1", set(), {"(a = 1) <> 1"}),
+    "one of two": ("(a = 1 XOR b = 2)", set(), {"a = 1", "b = 2"}),
+    "of a function": ("DATE(a) > 1", set(), {"DATE(a) > 1"}),
+    "of a part": ("EXTRACT(DAY FROM a) > 2", set(), {"EXTRACT(DAY FROM a) > 2"}),
+    "of cases": (
+        "CASE WHEN a > 1 AND b < 2 THEN 1 ELSE 0 END = 1 AND b > 1",
+        set(),
+        {"CASE WHEN a > 1 AND b < 2 THEN 1 ELSE 0 END = 1", "b > 1"},
+    ),
+    "had": ("a = 1 GROUP BY b HAVING b > 2", {"a"}, {"b > 2"}),
     "written": ("a = 1 ORDER BY b DESC", {"a"}, set()),
 }
 
@@ -154,13 +169,17 @@ COMPARED: dict[str, tuple[str, set[str], set[str]]] = {
 def test_conditions_are_equal_values_or_ranges(
     condition: str, equated: set[str], ranged: set[str]
 ) -> None:
-    """A name in a condition is found by its value, or may be by a range of values."""
+    """A condition asks for values of a column, or may be answered by a range."""
     sql = f"SELECT t.a FROM t WHERE {condition}"
     reader = ConditionReader(MySQLDialect().read(sql, Passing.SEQUENCE).tokens)
     reader.read()
 
     assert {column for _table, column in reader.equated} == equated
-    assert {mention.column for mention in reader.ranged} == ranged
+    assert {
+        sql[found.start : found.end]
+        for found in reader.conditions
+        if found.mentions and not found.is_point
+    } == ranged
 
 
 OWN = "SELECT id FROM tracker_task t WHERE t.organization_id = %s"
@@ -170,6 +189,14 @@ ACTS: dict[str, Act] = {
     for make in (lock, lock_last, update, update_last, delete)
     for name, condition in CONDITIONS.items()
 } | {
+    "delete by keys found": delete_by_own(
+        lambda: Comment.objects.filter(
+            pk__in=Comment.objects.filter(body="x").values("pk")
+        )
+    ),
+    "delete by count": delete_by_own(
+        lambda: Comment.objects.annotate(count=Count("task__labels")).filter(count=0)
+    ),
     "last": lambda: rows().last(),
     "first": lambda: rows().first(),
     "latest": lambda: list(rows().order_by("-created_at", "-status")[:900]),
@@ -207,6 +234,43 @@ ACTS: dict[str, Act] = {
         if connection.features.has_select_for_update_of
         else rows().select_related("project")
     ),
+    "joined in order": lambda: list(
+        rows().select_related("assignee").order_by("assignee_id", "pk")[:1]
+    ),
+    "joined in order of what it needs": lambda: list(
+        rows().select_related("project").order_by("project_id", "pk")[:1]
+    ),
+    "either in order": lambda: list(
+        rows().filter(Q(project=1) | Q(priority=3)).order_by("project_id", "pk")[:1]
+    ),
+    "update either relation": lambda: (
+        Task.objects.order_by()
+        .filter(Q(project__in=[1, 2]) | Q(assignee=1))
+        .update(title="z")
+    ),
+    "by a window": lambda: list(
+        Task.objects.annotate(
+            number=Window(RowNumber(), partition_by=F("project")),
+        )
+        .filter(pk__in=[1, 31])
+        .order_by()
+        .select_for_update()
+    ),
+    "in a subquery": lambda: list(
+        Project.objects.filter(
+            pk__in=Task.objects.filter(pk__in=[1, 31])
+            .order_by()
+            .select_for_update()
+            .values("project_id")
+        )
+    ),
+    "in an exists": lambda: list(
+        Project.objects.filter(
+            Exists(Task.objects.filter(pk__in=[1, 31]).order_by().select_for_update())
+        )
+    ),
+    "raw with a sign": run(f"{OWN} AND t.id>-1 FOR UPDATE"),
+    "raw order in parentheses": run(f"{OWN} ORDER BY (priority), (id) FOR UPDATE"),
     "raw between": run(f"{OWN} AND priority BETWEEN 3 AND 9 FOR UPDATE"),
     "raw value first": run(f"{OWN} AND 2 < priority FOR UPDATE"),
     "raw not": run(f"{OWN} AND NOT priority = 2 FOR UPDATE"),
@@ -223,18 +287,6 @@ ACTS: dict[str, Act] = {
     ),
     "raw greater than any": run(
         f"{OWN} AND status > ANY (SELECT model FROM django_content_type) FOR UPDATE"
-    ),
-    "raw greatest": run(
-        "SELECT MAX(id), MIN(id) FROM tracker_task WHERE organization_id = %s"
-        " FOR UPDATE"
-    ),
-    "raw greatest beyond": run(
-        "SELECT MAX(priority) FROM tracker_task WHERE organization_id = %s"
-        " AND priority > 9 FOR UPDATE"
-    ),
-    "raw least before": run(
-        "SELECT MIN(status) FROM tracker_task WHERE organization_id = %s"
-        " AND status < 'a' LOCK IN SHARE MODE"
     ),
     "raw shared": run(f"{OWN} AND priority > 2 LOCK IN SHARE MODE"),
     "raw having": run(
