@@ -101,6 +101,7 @@ class Verdict:
 
     __slots__ = (
         "carries_scope",
+        "ends_transaction",
         "changes_schema",
         "hidden",
         "is_write",
@@ -160,6 +161,7 @@ class Verdict:
         )
         # For the backend that sends the scope with a statement; None until it asks.
         self.carries_scope: bool | None = None
+        self.ends_transaction: bool | None = None
         # For the backend that writes a text which locks less; None until it asks.
         self.locking: str | None = None
         self.objection = self._find_objection(reading)

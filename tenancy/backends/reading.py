@@ -42,6 +42,9 @@ _FOLLOWERS = (
     | _SET_OPERATORS
     | _TAIL
 )
+_BEFORE_THING = frozenset(
+    {"OR", "REPLACE", "GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED", "FOREIGN"}
+)
 _BEFORE_SOURCE = frozenset({"LATERAL", "ONLY"})
 _NO_ALIAS = (
     _FOLLOWERS
@@ -255,6 +258,11 @@ class Reader(TokenReader):
             return index
         if statement.verb == "WITH":
             self._find_main(index)
+        elif statement.verb in ("CREATE", "ALTER", "DROP"):
+            index += 1
+            while self._word(index) in _BEFORE_THING:
+                index += 1
+            statement.thing = self._word(index)
         return 0
 
     def _find_main(self, start: int) -> None:

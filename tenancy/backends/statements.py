@@ -95,6 +95,7 @@ class Statement:
     Args:
         verb (str): its first word; of WITH and EXPLAIN, "WITH" and "EXPLAIN".
         main (str): the verb that decides whether it writes.
+        thing (str): of CREATE, ALTER and DROP, of what kind, as "TABLE".
         tables (set[str]): the protected tables that it names, in any role.
         target (str | None): the table that a plain INSERT, UPDATE or DELETE writes.
         target_span (tuple[int, int] | None): where its name stands, with its schema.
@@ -110,6 +111,7 @@ class Statement:
 
     verb: str = ""
     main: str = ""
+    thing: str = ""
     tables: set[str] = field(default_factory=set)
     target: str | None = None
     target_span: tuple[int, int] | None = None

@@ -10,6 +10,7 @@ costs half of what set_config() does, and takes no snapshot.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -32,6 +33,7 @@ from tenancy.backends.postgresql.settings import (
     write_organization,
     write_own,
 )
+from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import SYMBOL, Passing, PostgreSQLDialect, Token
 from tenancy.context import Scope, current_scope
 from tenancy.exceptions import (
@@ -53,7 +55,14 @@ _CARRIERS = frozenset(
     | {"INSERT", "MERGE", "MOVE", "REFRESH", "SELECT", "TABLE", "TRUNCATE", "UPDATE"}
     | {"VALUES", "WITH"}
 )
+# They set aside, or bring back, what a transaction has set.
+_TRANSACTION = frozenset({"ABORT", "BEGIN", "COMMIT", "END", "ROLLBACK", "START"})
+_CONTROL = frozenset(
+    {"CLOSE", "DEALLOCATE", "DISCARD", "LISTEN", "NOTIFY", "RELEASE", "RESET"}
+    | {"SAVEPOINT", "SET", "SHOW", "UNLISTEN"}
+)
 _CURSOR_VERBS = frozenset({"CLOSE", "DECLARE", "FETCH", "MOVE"})
+_READERS = frozenset({"cursor_to_xml", "cursor_to_xmlschema"})
 _END = Token(SYMBOL, ";", 0, 0)
 _ESCAPED_NAME = re.compile('u&"', re.IGNORECASE)
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
@@ -91,6 +100,8 @@ class PostgreSQLBackend(Backend):
         if not hasattr(driver, "tenancy_declared"):
             carrier.tenancy_declared = {}
             carrier.tenancy_fetched = {}
+            carrier.tenancy_first = None
+            carrier.tenancy_mixed = False
             carrier.tenancy_sent = False
             carrier.tenancy_planned = True
             carrier.tenancy_deleted = False
@@ -104,6 +115,9 @@ class PostgreSQLBackend(Backend):
 
     def create_cursor(self, name: str | None = None) -> Any:
         """Return a guarded cursor of the kind that the connection makes."""
+        if name:
+            # Behind a pool, Django's name may be that of another client's cursor.
+            name = f"{name}_{secrets.token_hex(6)}"
         cursor = self._create_cursor(name)
         kind = type(cursor)
         if not issubclass(kind, GuardedCursor):
@@ -122,22 +136,30 @@ class PostgreSQLBackend(Backend):
         """
         is_idle = driver.pgconn.transaction_status == _IDLE
         if is_idle:
-            driver.tenancy_sent = False
+            driver.tenancy_sent = driver.tenancy_mixed = False
             driver.tenancy_deleted = False
             # Cursors that functions have opened end with their transaction.
             driver.tenancy_fetched.clear()
-        carries = verdict.carries_scope
-        if carries is None:
-            carries = verdict.carries_scope = carries_scope(verdict)
+        if verdict.carries_scope is None:
+            verdict.ends_transaction = any(map(_ends_transaction, verdict.statements))
+            verdict.carries_scope = carries_scope(verdict)
         scope = current_scope()
-        if not carries and len(verdict.statements) > 1 and verdict.tables:
-            # It would run with whatever an earlier scope, or a savepoint, has left.
-            raise RawSQLRefused(
-                f"A text of several statements that names "
-                f"{', '.join(map(repr, verdict.tables))} was refused: the scope cannot "
-                "be carried past what ends a transaction or changes the schema. Send "
-                "the statements one by one."
-            )
+        if not is_idle or not driver.autocommit:
+            # The transaction may hold what another scope has set: but for what reads no
+            # row, each message sets its own.
+            carries = not _is_control(verdict)
+        else:
+            carries = verdict.carries_scope
+        if verdict.ends_transaction and len(verdict.statements) > 1:
+            if verdict.tables or driver.tenancy_sent:
+                what = f"names {', '.join(map(repr, verdict.tables))}"
+                raise RawSQLRefused(
+                    f"A text of several statements that "
+                    f"{what if verdict.tables else 'ends a transaction'} was refused: "
+                    "the scope cannot be carried past what ends a transaction. Send "
+                    "the statements one by one."
+                )
+            return None
         if not carries:
             return None
         if scope is None:
@@ -145,6 +167,10 @@ class PostgreSQLBackend(Backend):
             # The transaction still holds what the last scope in it has set.
             return _NO_ORGANIZATION if driver.tenancy_sent else None
         if not is_idle or not driver.autocommit:
+            if not driver.tenancy_sent:
+                driver.tenancy_first = scope
+            elif not scope.reaches_same_rows(driver.tenancy_first):
+                driver.tenancy_mixed = True
             driver.tenancy_sent = True
         prefix = self.settings(scope)
         if driver.tenancy_deleted and not self._deletions:
@@ -251,26 +277,37 @@ class PostgreSQLBackend(Backend):
 
 
 def carries_scope(verdict: Verdict) -> bool:
-    """Return whether the scope is sent with a text."""
+    """Return whether the scope is sent with a text outside a transaction.
+
+    What cannot stand in one is sent alone, and no setting of another scope is there.
+    """
     carries = False
     for statement in verdict.statements:
         words = statement.words
         if statement.verb in _CARRIERS:
             carries = True
-        elif statement.verb == "ALTER" and "TABLE" in words:
+        elif statement.verb == "ALTER" and statement.thing == "TABLE":
             # Else a new foreign key over hidden rows would validate nothing.
-            if "CONCURRENTLY" in words:
-                return False
-            carries = True
+            is_alone = len(verdict.statements) == 1 and "CONCURRENTLY" in words
+            carries = carries or not is_alone
         elif statement.verb == "CREATE" and "AS" in words:
-            if "VIEW" in words and "MATERIALIZED" not in words:
-                continue
-            if words & {"DATABASE", "TABLESPACE", "CONCURRENTLY"}:
-                return False
-            carries = True
-        elif len(verdict.statements) > 1 and statement.verb != "SET":
-            return False
+            carries = carries or statement.thing in ("TABLE", "MATERIALIZED")
     return carries
+
+
+def _ends_transaction(statement: Statement) -> bool:
+    """Return whether a statement begins or ends a transaction, or a part of one."""
+    if statement.verb == "PREPARE":
+        return "TRANSACTION" in statement.words
+    return statement.verb in _TRANSACTION
+
+
+def _is_control(verdict: Verdict) -> bool:
+    """Return whether a text is one statement that reads no rows."""
+    if len(verdict.statements) > 1:
+        return False
+    is_empty = not verdict.statements
+    return is_empty or verdict.verb in _CONTROL or bool(verdict.ends_transaction)
 
 
 def guard_class(kind: type[Any]) -> type[Any]:
@@ -306,6 +343,9 @@ class GuardedCursor:
 
     _prefix: Prefix | None = None
     _scope: Scope | None = None
+    # The cursors that the statement declares, and those that it closes.
+    _names_declared: frozenset[str] = frozenset()
+    _names_closed: frozenset[str] = frozenset()
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """Execute a statement that the guard admits, in the active scope.
@@ -322,6 +362,7 @@ class GuardedCursor:
         except psycopg.Error as error:
             self._translate(error, verdict)
             raise
+        self._note_cursors()
         if verdict.changes_schema:
             self._conn.tenancy_backend.forget()
         return self
@@ -335,12 +376,16 @@ class GuardedCursor:
         text = self._as_text(query)
         verdict = backend.admit_many(text, rows)
         self._prefix = None if verdict is None else backend.prefix(self._conn, verdict)
+        self._scope = current_scope()
+        if verdict is not None:
+            self._watch_cursors(verdict, text, rows)
         with self._translated(verdict):
             if self._prefix is None:
                 super().executemany(query, rows, returning=returning)  # type: ignore[misc]
-                return
-            with self._own_transaction(), self._conn.lock:
-                self._conn.wait(self._batches(query, rows, returning))
+            else:
+                with self._own_transaction(), self._conn.lock:
+                    self._conn.wait(self._batches(query, rows, returning))
+        self._note_cursors()
 
     def stream(self, query: Any, params: Any = None, **options: Any) -> Iterator[Any]:
         """Iterate over rows as they arrive, in the scope of the call. See execute()."""
@@ -374,42 +419,83 @@ class GuardedCursor:
         verdict = backend.admit(text, params)
         self._prefix = backend.prefix(self._conn, verdict)
         self._scope = current_scope()
-        if any(found.verb in _CURSOR_VERBS for found in verdict.statements):
-            self._watch_cursors(text, params)
+        self._watch_cursors(verdict, text, params)
         return verdict
 
-    def _watch_cursors(self, text: str, params: Any) -> None:
-        """Refuse rows of a cursor that SQL declared in another scope."""
+    def _watch_cursors(self, verdict: Verdict, text: str, params: Any) -> None:
+        """Refuse rows of a cursor that was declared in another scope."""
+        self._names_declared = self._names_closed = frozenset()
+        for statement in verdict.statements:
+            if _READERS.intersection(statement.functions):
+                raise RawSQLRefused(
+                    "cursor_to_xml() reads a cursor by its name, of which the scope is "
+                    "not seen. FETCH its rows."
+                )
+        if not any(found.verb in _CURSOR_VERBS for found in verdict.statements):
+            return
         if _ESCAPED_NAME.search(text):
             raise RawSQLRefused(
                 "A cursor's name is written with U&, in which one name has many forms. "
                 "Write it without."
             )
-        declared: dict[str, Scope | None] = self._conn.tenancy_declared
-        # Those that a function has opened are known by the first that fetched.
-        fetched: dict[str, Scope | None] = self._conn.tenancy_fetched
+        known: dict[str, Scope | None] = self._conn.tenancy_declared
         dialect = self._conn.tenancy_backend.dialect
         verb, name = "", ""
         tokens = dialect.read(text, Passing.of(params)).tokens
         for token in [*tokens, _END]:
             if token.text == ";":
-                if verb in ("FETCH", "MOVE"):
+                if verb in ("FETCH", "MOVE") and name not in self._names_declared:
                     _require_same_scope(
-                        declared[name]
-                        if name in declared
-                        else fetched.setdefault(name, current_scope())
+                        known[name] if name in known else self._find_scope(name)
                     )
                 elif verb == "CLOSE":
-                    declared.pop(name, None)
-                    fetched.pop(name, None)
+                    self._names_closed |= {name}
+                    self._names_declared -= {name}
+                elif verb == "DECLARE":
+                    self._names_declared |= {name}
                 verb = name = ""
             elif not verb:
                 verb = token.text
             elif token.is_identifier and not (verb == "DECLARE" and name):
                 # DECLARE has it first, the others last.
                 name = token.written
-                if verb == "DECLARE":
-                    declared[name] = current_scope()
+
+    def _note_cursors(self) -> None:
+        """Note what was declared and closed, once it is."""
+        known: dict[str, Scope | None] = self._conn.tenancy_declared
+        for name in self._names_closed | self._names_declared:
+            known.pop(name, None)
+            self._conn.tenancy_fetched.pop(name, None)
+        known.update(dict.fromkeys(self._names_declared, self._scope))
+
+    def _find_scope(self, name: str) -> Scope | None:
+        """Return the scope of a cursor that no statement of ours has declared.
+
+        A function has opened it, in this transaction; and whatever scopes that has
+        been in, it has been in the one that reads first.
+
+        Raises:
+            RawSQLRefused: the transaction was in another scope too, or the cursor is
+                older than it.
+        """
+        fetched: dict[str, Scope | None] = self._conn.tenancy_fetched
+        if name in fetched:
+            return fetched[name]
+        with psycopg.ClientCursor(self._conn) as cursor:
+            cursor.execute(
+                "SELECT is_holdable FROM pg_catalog.pg_cursors WHERE name = %s", [name]
+            )
+            row = cursor.fetchone()
+        scope = current_scope()
+        is_open = scope is None or not scope.is_unscoped
+        if row is not None and is_open and (row[0] or self._conn.tenancy_mixed):
+            raise RawSQLRefused(
+                f"The cursor {name!r} was opened where it was not seen in which scope. "
+                "Read it in the transaction in which it was opened, which is in one "
+                "scope only."
+            )
+        fetched[name] = scope
+        return scope
 
     def _as_text(self, query: Any) -> str:
         if isinstance(query, str):
@@ -519,6 +605,13 @@ class GuardedServerCursor(GuardedCursor):
     """Mixed into a psycopg class of named cursors."""
 
     _format: Any
+    _name: str
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """Declare the cursor, in the active scope. See GuardedCursor.execute()."""
+        super().execute(query, params, **options)
+        self._conn.tenancy_declared[self._name] = self._scope
+        return self
 
     def _fetch_gen(self, num: int | None) -> Any:
         _require_same_scope(self._scope)
@@ -533,6 +626,7 @@ class GuardedServerCursor(GuardedCursor):
         self._pgconn.send_query(self._prefix.text)
         results = yield from execute(self._pgconn)
         self._check_results(results)  # type: ignore[attr-defined]
+        self._conn.tenancy_sent = True
 
     def _scroll_gen(self, value: int, mode: str) -> Any:
         _require_same_scope(self._scope)

@@ -62,7 +62,9 @@ class Prefix(NamedTuple):
     def without_replanning(self) -> Prefix:
         """Return the same for a connection that keeps no plan of one organization."""
         return self._replace(
-            text=self.text.removeprefix(_REPLAN), results=self.results - 1
+            text=self.text.removeprefix(_REPLAN),
+            results=self.results - 1,
+            replans=False,
         )
 
     def without_deleting(self) -> Prefix:

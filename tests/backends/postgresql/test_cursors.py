@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 
 import tenancy
 from project.tracker.models import Project
@@ -289,25 +289,189 @@ def test_cursor_of_a_function_read_in_another_scope_raises(
         with tenancy.scope(acme):
             assert len(execute("FETCH ALL FROM opened")) > 0
             execute("CLOSE opened")
-        with tenancy.scope(globex):
-            execute("SELECT open_projects('opened')")
-            execute("FETCH ALL FROM opened")
+    with transaction.atomic(), tenancy.scope(globex):
+        execute("SELECT open_projects('opened')")
+        execute("FETCH ALL FROM opened")
 
 
-def test_cursor_when_first_read_elsewhere_gives_the_readers_rows(
+def test_cursor_when_first_read_elsewhere_is_refused(
     acme: Organization,
     globex: Organization,
     projects: dict[str, Project],
     opening: None,
     execute: Execute,
 ) -> None:
-    """A cursor that nobody has read yet takes the scope of its first reader."""
+    """What a function has opened may hold rows already that it sorted elsewhere."""
     with transaction.atomic():
         with tenancy.unscoped("a test"):
             execute("SELECT open_projects('unread')")
-        with tenancy.scope(acme):
-            own = {name for (name,) in execute("FETCH ALL FROM unread")}
-            assert own == {*Project.objects.values_list("name", flat=True)} != set()
+        with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="was not seen"):
+            execute("FETCH ALL FROM unread")
+
+
+HELD = "DECLARE held CURSOR WITH HOLD FOR SELECT name FROM tracker_project"
+BY_ANOTHER = f"DO $$ BEGIN EXECUTE '{HELD}'; END $$"
+
+
+def name_cursor(execute: Execute) -> Any:
+    """Open a named cursor of the driver's, and keep it."""
+    cursor: Any = connection.connection.cursor(name="held", withhold=True)
+    cursor.execute("SELECT name FROM tracker_project")
+    return cursor
+
+
+READINGS: dict[str, tuple[Callable[[Execute], Any], Callable[[Execute], Any]]] = {
+    "declared again": (
+        lambda execute: execute(HELD),
+        lambda execute: fetch_after(execute, HELD),
+    ),
+    "closed in vain": (
+        lambda execute: execute(HELD),
+        lambda execute: fetch_after(execute, "SELECT 1/0; CLOSE held"),
+    ),
+    "many times": (
+        lambda execute: execute(HELD),
+        lambda execute: connection.connection.cursor().executemany(
+            "FETCH ALL FROM held", [()], returning=True
+        ),
+    ),
+    "as a document": (
+        lambda execute: execute(HELD),
+        lambda execute: execute("SELECT cursor_to_xml('held', 9, false, false, '')"),
+    ),
+    "of a block": (
+        lambda execute: execute(BY_ANOTHER),
+        lambda execute: execute("FETCH ALL FROM held"),
+    ),
+    "of the driver": (name_cursor, lambda execute: execute("FETCH ALL FROM held")),
+}
+
+
+def fetch_after(execute: Execute, sql: str) -> Any:
+    """Fetch after a statement that the database refuses."""
+    with pytest.raises(DatabaseError):
+        execute(sql)
+    return execute("FETCH ALL FROM held")
+
+
+@pytest.mark.parametrize(("open_it", "read"), READINGS.values(), ids=READINGS)
+def test_cursor_that_outlives_its_transaction_is_read_in_its_scope(
+    open_it: Callable[[Execute], Any],
+    read: Callable[[Execute], Any],
+    acme: Organization,
+    globex: Organization,
+    projects: dict[str, Project],
+    execute: Execute,
+) -> None:
+    """However it was opened, and however it is asked for."""
+    with tenancy.scope(acme):
+        opened = open_it(execute)
+
+    try:
+        with (
+            tenancy.scope(globex),
+            pytest.raises((CrossOrganization, RawSQLRefused)),
+        ):
+            read(execute)
+    finally:
+        if isinstance(opened, psycopg.ServerCursor):
+            opened.close()
+        connection.close()
+
+
+def test_names_of_iterators_are_of_one_client(
+    acme: Organization, projects: dict[str, Project]
+) -> None:
+    """Behind a pool, two clients' cursors stand in one session of the server."""
+    names = set()
+    with tenancy.scope(acme), connection.cursor() as cursor:
+        for _ in range(2):
+            rows = Project.objects.iterator(chunk_size=1)
+            next(rows)
+            cursor.execute("SELECT name FROM pg_cursors")
+            names |= {name for (name,) in cursor.fetchall()}
+            rows.close()  # type: ignore[attr-defined]  # It is a generator.
+
+    assert len(names) == 2
+    assert all(name.startswith("_django_curs_") for name in names)
+
+
+READ = "SELECT name FROM project_view"
+COPIED = "SELECT * FROM copied"
+SEVERAL = [
+    f"{READ}; SAVEPOINT later",
+    f"SAVEPOINT sooner; {READ}",
+    f"LOCK TABLE tenancy_user IN SHARE MODE; {READ}",
+    f"ANALYZE tenancy_user; {READ}",
+    f"SHOW timezone; {READ}",
+    f"NOTIFY x; {READ}",
+    f"CREATE TEMP TABLE copied AS {READ} AS view; {COPIED}",
+    f"CREATE TEMP TABLE copied AS {READ} AS database; {COPIED}",
+    f"CREATE TEMP TABLE copied (a text); INSERT INTO copied {READ}; {COPIED}",
+    f"PREPARE again AS {READ}; EXECUTE again",
+    f"ROLLBACK TO SAVEPOINT begun; {READ}",
+    f"COMMIT; BEGIN; {READ}",
+]
+
+
+@pytest.mark.parametrize("sql", SEVERAL)
+@pytest.mark.parametrize("before", ["unscoped", "theirs"])
+def test_text_of_several_statements_reads_in_its_scope(
+    sql: str,
+    before: str,
+    acme: Organization,
+    globex: Organization,
+    projects: dict[str, Project],
+    view: str,
+) -> None:
+    """What an earlier scope has set in the transaction does not hold for it."""
+    scope = (
+        tenancy.unscoped("a test") if before == "unscoped" else tenancy.scope(globex)
+    )
+    try:
+        for own, names in ((tenancy.scope(acme), set("abc")), (nullcontext(), set())):
+            with suppress(DatabaseError), transaction.atomic():
+                with connection.cursor() as cursor:
+                    with scope:
+                        Project.objects.count()
+                        cursor.execute("SAVEPOINT begun")
+                    with own:
+                        assert read_all(cursor, sql) <= names
+                # Some of them have ended the transaction.
+                raise DatabaseError
+            connection.close()
+    finally:
+        connection.close()
+
+
+def test_no_scope_after_a_fetch_reads_nothing(
+    acme: Organization, projects: dict[str, Project], view: str, execute: Execute
+) -> None:
+    """Rows that were fetched in a transaction leave their setting in it."""
+    with tenancy.unscoped("a test"):
+        rows = Project.objects.iterator(chunk_size=1)
+        next(rows)
+    with transaction.atomic():
+        execute("SELECT 1")
+        with tenancy.unscoped("a test"):
+            next(rows)
+        assert execute("SELECT name FROM project_view") == []
+        assert execute("UPDATE project_view SET description = 'x'") == 0
+    rows.close()  # type: ignore[attr-defined]  # It is a generator.
+
+
+def read_all(cursor: Any, sql: str) -> set[str]:
+    """Return what the last of several statements reads, or nothing if it is refused."""
+    try:
+        cursor.execute(sql)
+    except RawSQLRefused:
+        return set()
+    found: set[str] = set()
+    while True:
+        if cursor.description:
+            found |= {row[0] for row in cursor.fetchall() if row[0] in "abcyz"}
+        if not cursor.nextset():
+            return found
 
 
 def test_cursor_when_its_name_is_escaped_is_refused(
