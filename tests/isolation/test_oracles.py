@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -170,6 +171,45 @@ def run_probe(probe: Probe, key: Any) -> tuple[Any, ...]:
             outcome = (type(error), str(error))
     text = re.sub(rf"\b{re.escape(str(key))}\b", "KEY", str(outcome[1]))
     return outcome[0], text, [query["sql"].split(None, 1)[0] for query in queries]
+
+
+SELF_PROBES: dict[str, Probe] = {
+    "create": lambda key: Folder.objects.create(name="x", parent_id=key),
+    "save": lambda key: _with_parent(key).save(),
+    "update": lambda key: Folder.objects.update(parent_id=key),
+    "bulk_create": lambda key: Folder.objects.bulk_create(
+        [Folder(name="x", parent_id=key)]
+    ),
+    "bulk_update": lambda key: Folder.objects.bulk_update(
+        [_with_parent(key)], ["parent"]
+    ),
+    "base bulk_update": lambda key: Folder._base_manager.bulk_update(
+        [_with_parent(key)], ["parent"]
+    ),
+}
+
+
+def _with_parent(key: Any) -> Folder:
+    folder = Folder.objects.get()
+    folder.parent_id = key
+    return folder
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("enter", [nullcontext, transaction.atomic])
+@pytest.mark.parametrize("probe", SELF_PROBES.values(), ids=SELF_PROBES)
+def test_key_into_its_own_table_when_theirs_is_as_when_missing(
+    probe: Probe, enter: Callable[[], Any], in_acme: Rows, theirs: Rows
+) -> None:
+    """A key that is looked at when the transaction ends does not tell more then."""
+    outcomes = set()
+    for key in (MISSING, theirs.folder.pk):
+        with pytest.raises(Exception) as caught, enter():  # noqa: PT011 - any one
+            probe(key)
+        text = re.sub(rf"\b{key}\b", "KEY", str(caught.value))
+        outcomes.add((type(caught.value), text))
+
+    assert len(outcomes) == 1
 
 
 def test_scope_when_key_is_theirs_is_as_when_missing(

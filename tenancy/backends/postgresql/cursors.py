@@ -9,14 +9,16 @@ costs half of what set_config() does, and takes no snapshot.
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import psycopg
 from django.apps import apps
+from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import pq, sql
 from psycopg.client_cursor import ClientCursorMixin
@@ -34,7 +36,13 @@ from tenancy.backends.postgresql.settings import (
     write_own,
 )
 from tenancy.backends.statements import Statement
-from tenancy.backends.tokens import SYMBOL, Passing, PostgreSQLDialect, Token
+from tenancy.backends.tokens import (
+    SYMBOL,
+    Passing,
+    PostgreSQLDialect,
+    Token,
+    names_in,
+)
 from tenancy.context import Scope, current_scope
 from tenancy.exceptions import (
     CrossOrganization,
@@ -110,8 +118,23 @@ class PostgreSQLBackend(Backend):
         driver.server_cursor_factory = guard_class(driver.server_cursor_factory)
         if self._create_cursor is None:
             self._create_cursor = self.connection.create_cursor
-            # An instance's own attribute, so that any subclass of Django's is served.
+            # An instance's own attributes, so that any subclass of Django's is served.
             self.connection.create_cursor = self.create_cursor  # type: ignore[method-assign]
+            wrapper: Any = self.connection  # The stubs leave its method out.
+            wrapper._commit = functools.partial(self.commit, wrapper._commit)
+
+    def commit(self, run: Callable[[], None]) -> None:
+        """Commit, and tell of a key that is looked at only then as of any other.
+
+        Raises:
+            CrossOrganization: see translate().
+        """
+        try:
+            run()
+        except IntegrityError as error:
+            if isinstance(error.__cause__, psycopg.Error):
+                self.translate(error.__cause__, None)
+            raise
 
     def create_cursor(self, name: str | None = None) -> Any:
         """Return a guarded cursor of the kind that the connection makes."""
@@ -270,9 +293,18 @@ class PostgreSQLBackend(Backend):
                 str(error.diag.message_primary).startswith(REFUSAL)
             )
         if error.sqlstate == "23503":
+            detail = error.diag.message_detail or ""
+            statements = () if verdict is None else verdict.statements
+            if any(found.main == "DELETE" for found in statements) or (
+                verdict is None and "still referenced" in detail
+            ):
+                return False
+            # Of a key that is looked at late, Django's own constraint may be the first:
+            # it tells a missing row from another organization's.
             name = error.diag.constraint_name or ""
-            deletes = verdict is not None and not verdict.is_write
-            return name.startswith("tenancy_") and not deletes
+            return name.startswith("tenancy_") or bool(
+                names_in(detail.rpartition(")")[2], self.guard.names)
+            )
         return False
 
 
