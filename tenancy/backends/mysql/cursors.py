@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, Shadowed, mapping_or_sequence
@@ -16,12 +16,19 @@ from tenancy.backends.mysql.locks import (
     may_lock,
     narrow,
 )
+from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import MySQLDialect, Passing
 from tenancy.context import current_scope
 from tenancy.exceptions import UnsupportedDatabase
 
 REFUSAL = "tenancy: "
 
+# Tables of the server's in which other connections' statements stand.
+_SHOWN = frozenset(
+    {"data_locks", "innodb_lock_waits", "innodb_trx", "processlist", "session"}
+    | {"prepared_statements_instances", "threads", "x$processlist", "x$session"}
+)
+_SHOWN_BEGINNINGS = ("events_statements_", "events_transactions_")
 _SIGNAL = 1644
 _NO_INDEX = 1176
 _NO_REFERENCED_ROW = (1216, 1452)
@@ -237,6 +244,19 @@ class MySQLBackend(Backend):
                 catalog.definitions[name.lower()] = body
         catalog.tables.difference_update(catalog.definitions)
         return catalog
+
+    def find_views(self, statement: Statement) -> tuple[Collection[str], bool]:
+        """See Backend.find_views(); the server's own show what others have sent."""
+        hiding, is_known = super().find_views(statement)
+        shown = {
+            name
+            for name in statement.sources
+            if name in _SHOWN or name.startswith(_SHOWN_BEGINNINGS)
+        }
+        if shown:
+            # A project's table may have the name as well.
+            shown -= self._catalogs[self._place].tables
+        return {*hiding, *shown}, is_known
 
     def is_cross_organization(self, error: Exception, verdict: Verdict | None) -> bool:
         """Return whether a trigger, or a key into a tenant table, refused."""

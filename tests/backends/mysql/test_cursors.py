@@ -222,6 +222,23 @@ def test_messages_of_the_server_are_refused(
         execute("SHOW WARNINGS")
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "information_schema.processlist",
+        "`information_schema`.`PROCESSLIST`",
+        "information_schema.innodb_trx",
+        "performance_schema.events_statements_current",
+    ],
+)
+def test_statements_of_others_are_not_shown(
+    acme: Organization, execute: Execute, table: str
+) -> None:
+    """In them stand the values that other organizations ask for."""
+    with tenancy.scope(acme), pytest.raises(RawSQLRefused, match="may show rows"):
+        execute(f"SELECT * FROM {table}")
+
+
 def test_callproc_needs_unscoped(acme: Organization) -> None:
     """What a procedure reads is not in any text."""
     with connection.cursor() as cursor:
