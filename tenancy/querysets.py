@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.query import EmptyQuerySet, RawQuerySet
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 from django.db.models.sql.compiler import SQLDeleteCompiler
@@ -253,10 +254,28 @@ def _restrict_outer_delete() -> None:
             and model is not None
             and tenant_field(model) is not None
         ):
+            features = self.connection.features
+            if features.update_can_self_select and not (
+                features.delete_can_self_reference_subquery
+            ):
+                query = _derive_keys(self, query)
             _put_predicate_on(query, model)
         return run(self, query)
 
     compiler._as_sql = run_scoped
+
+
+def _derive_keys(compiler: Any, outer: Query) -> Query:
+    """Return a query whose keys come of a derived table, which may be of its own rows.
+
+    As Django writes it where a server takes nothing else.
+    """
+    lookup: Any = outer.where.children[0]
+    sql, params = compiler.compile(lookup.rhs)
+    derived: Any = Query(outer.model)  # The stubs know another add_filter().
+    derived.add_filter("pk__in", RawSQL(f"SELECT * FROM {sql} subquery", params))
+    scoped: Query = derived
+    return scoped
 
 
 def _is_restricted(where: WhereNode, alias: str) -> bool:

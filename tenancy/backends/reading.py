@@ -835,9 +835,14 @@ class Reader(TokenReader):
             if table is not None:
                 self.done.add(last)
                 self._occur(table, alias)
-                is_own = self._is_outermost(group)
-                end_of_name = SourceEnd(table, end_of_source, is_own)
-                self.statement.source_ends.append(end_of_name)
+                is_own, is_derived = self._is_outermost(group), False
+                outer: _Group | None = group
+                while outer is not None and not is_derived:
+                    is_derived = outer.is_source and outer.is_query
+                    outer = outer.outer
+                self.statement.source_ends.append(
+                    SourceEnd(table, end_of_source, is_own, is_derived)
+                )
         if group.join_kind:
             group.joins.append((group.join_kind, alias))
             group.join_kind = ""

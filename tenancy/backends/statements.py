@@ -81,11 +81,13 @@ class SourceEnd(NamedTuple):
         end (int): where it ends in the text, with its alias.
         is_own (bool): whether it stands in the statement's own FROM, or in one of an
             arm of its UNION.
+        is_derived (bool): whether it stands in a subquery that is a source of rows.
     """
 
     table: str
     end: int
     is_own: bool
+    is_derived: bool
 
 
 @dataclass(slots=True)

@@ -66,6 +66,9 @@ class MySQLBackend(Backend):
         driver.tenancy_backend = self
         # An instance's own attribute, so that any subclass of Django's is served.
         self.connection.introspection.get_relations = self.get_relations  # type: ignore[method-assign]
+        # MariaDB's deletes by a subquery on their own table, but not where it is joined
+        # to others, as it is for a hint. See querysets.restrict_batches().
+        self.connection.features.delete_can_self_reference_subquery = False
         if issubclass(kind, GuardedCursor):
             return
         # What was last sent: the organization's key, whether it is unscoped, and
@@ -139,13 +142,7 @@ class MySQLBackend(Backend):
             if may_lock(statement):
                 tokens = self.dialect.read(sql, Passing.of(args)).tokens
                 verdict.locking = narrow(
-                    sql,
-                    statement,
-                    tokens,
-                    verdict.protected,
-                    self.find_indexes(),
-                    # Any: MySQL's wrapper has it.
-                    joins_itself=not self.connection.mysql_is_mariadb,  # type: ignore[attr-defined]
+                    sql, statement, tokens, verdict.protected, self.find_indexes()
                 )
         return verdict.locking
 

@@ -439,8 +439,6 @@ class _Narrowing:
         tokens (Sequence[Token]): its own.
         protected (Mapping[str, Columns]): the tables by their names in lower case.
         indexes (Mapping[str, Indexes]): the same of their indexes.
-        joins_itself (bool): whether a DELETE of several tables may read the one from
-            which it deletes.
     """
 
     def __init__(
@@ -450,15 +448,12 @@ class _Narrowing:
         tokens: Sequence[Token],
         protected: Mapping[str, Columns],
         indexes: Mapping[str, Indexes],
-        *,
-        joins_itself: bool,
     ) -> None:
         self.sql = sql
         self.statement = statement
         self.tokens = tokens
         self.protected = protected
         self.indexes = indexes
-        self.joins_itself = joins_itself
         self.reader = ConditionReader(tokens)
         self.reader.read()
         self.equated = self.reader.equated
@@ -516,10 +511,11 @@ class _Narrowing:
         is_plain = words == ["DELETE", "FROM"] and self.tokens[2].start == start
         if not is_plain or self.reader.clauses & _SINGLE_ONLY:
             return False
-        reads_itself = any(
-            source.table == self.target.table for source in self.sources[:-1]
+        # What is joined reads the table from which it deletes in a derived one only.
+        return not any(
+            source.table == self.target.table and not source.is_derived
+            for source in self.statement.source_ends
         )
-        return self.joins_itself or not reads_itself
 
     def _edit(self, start: int, end: int, text: str) -> None:
         if text:
@@ -680,8 +676,6 @@ def narrow(
     tokens: Sequence[Token],
     protected: Mapping[str, Columns],
     indexes: Mapping[str, Indexes],
-    *,
-    joins_itself: bool,
 ) -> str:
     """Return a statement that locks rows of the active organization only.
 
@@ -693,9 +687,5 @@ def narrow(
         tokens (Sequence[Token]): its own.
         protected (Mapping[str, Columns]): the tables by their names in lower case.
         indexes (Mapping[str, Indexes]): the indexes of each table, by the same.
-        joins_itself (bool): whether a DELETE of several tables may read the one from
-            which it deletes; MariaDB's may not.
     """
-    return _Narrowing(
-        sql, statement, tokens, protected, indexes, joins_itself=joins_itself
-    ).write()
+    return _Narrowing(sql, statement, tokens, protected, indexes).write()

@@ -194,6 +194,11 @@ ACTS: dict[str, Act] = {
             pk__in=Comment.objects.filter(body="x").values("pk")
         )
     ),
+    "delete by keys that exist": delete_by_own(
+        lambda: Comment.objects.filter(
+            Exists(Comment.objects.filter(pk__gte=OuterRef("pk")))
+        )
+    ),
     "delete by count": delete_by_own(
         lambda: Comment.objects.annotate(count=Count("task__labels")).filter(count=0)
     ),
@@ -402,7 +407,13 @@ def count_locked(
             values,
         )
         locked += len(ids) - len(cursor.fetchall())
-    return locked
+    # Each has one comment.
+    cursor.execute(
+        "SELECT id FROM tracker_comment WHERE organization_id IN (%s, %s)"
+        " FOR UPDATE SKIP LOCKED",
+        keys,
+    )
+    return locked + len(keys) - len(cursor.fetchall())
 
 
 @pytest.mark.django_db(transaction=True)
