@@ -213,6 +213,14 @@ def require_organization() -> Key:
     return scope.organization_id
 
 
+def reaches_rows() -> bool:
+    """Return whether tenant rows can be asked for in the active scope."""
+    active = current_scope()
+    return active is not None and (
+        active.is_unscoped or active.organization_id is not None
+    )
+
+
 class _Block:
     """A ``with`` block, an ``async with`` block and a decorator, of one scope."""
 

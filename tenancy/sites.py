@@ -24,7 +24,8 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from tenancy import conf
-from tenancy.context import Key, current_scope, scope, unscoped
+from tenancy.context import Key, current_scope, reaches_rows, scope, unscoped
+from tenancy.history import show_history
 from tenancy.impersonation import stop_impersonating
 from tenancy.middleware import switch_organization
 from tenancy.models import AuditEvent, Membership
@@ -71,6 +72,9 @@ class TenantAdminSite(admin.AdminSite):
     where they chose none, which the log tells at each request; opening a row enters its
     organization. Everybody else stays in the scope of the request. Name it as
     ``default_site`` of an AdminConfig.
+
+    What has only Django's log, which tells of no organization, has a history for
+    superusers; others are shown what the audit trail tells of the row.
     """
 
     index_template = "tenancy/admin/index.html"
@@ -99,6 +103,11 @@ class TenantAdminSite(admin.AdminSite):
         @functools.wraps(view)
         def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not _is_superuser(request):
+                is_plain = getattr(view, "__func__", None) is (
+                    admin.ModelAdmin.history_view
+                )
+                if is_plain:
+                    return show_history(view.__self__, request, *args, **kwargs)
                 answered: HttpResponseBase = view(request, *args, **kwargs)
                 return answered
             with unscoped(f"admin: superuser {request.user.pk}"):
@@ -308,7 +317,7 @@ def _list_own(request: HttpRequest) -> list[Any]:
 def _list_recent(request: HttpRequest) -> list[Any]:
     """Return what was done last: in the organization, or by who is over all."""
     active = current_scope()
-    if active is None or not (active.is_unscoped or active.organization_id):
+    if active is None or not reaches_rows():
         return []
     events: Any = AuditEvent.objects.all()  # Any: a queryset of its own.
     if active.is_unscoped or not request.user.has_perm("tenancy.view_auditevent"):

@@ -54,7 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "sessions",
         "visits",
     ),
-    ("access", "context_processors", "decorators", "templatetags"),
+    ("access", "context_processors", "decorators", "history", "templatetags"),
     # It signs people in and out, and switches: it stands on the edges.
     ("admin", "sites"),
     ("forms",),

@@ -15,7 +15,6 @@ from tenancy.admin.base import (
     TenantTabularInline,
     is_unscoped,
     pickable_users,
-    reaches_rows,
 )
 from tenancy.admin.billing import (
     BillingEventAdmin,
@@ -32,6 +31,7 @@ from tenancy.admin.sessions import SessionAdmin
 from tenancy.admin.teams import TeamAdmin
 from tenancy.admin.trail import AuditEventAdmin, SystemEventAdmin
 from tenancy.admin.users import UserAdmin
+from tenancy.context import reaches_rows
 
 __all__ = [
     "AccountAdmin",

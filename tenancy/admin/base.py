@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.utils import get_fields_from_path, unquote
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteMixin, ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
 from django.core.exceptions import (
@@ -30,26 +30,16 @@ from django.db.models import (
 )
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from tenancy.context import current_scope, scope
+from tenancy.context import current_scope, reaches_rows, scope
 from tenancy.exceptions import CrossOrganization, TenancyError
+from tenancy.history import show_history
 from tenancy.models import AuditEvent, Membership
 from tenancy.predicates import tenant_field
 from tenancy.sites import View, render_in_scope
-from tenancy.trail import describe_events
 
 _FILLED = ("created_at", "updated_at", "ended_at", "last_active_at")
-
-
-def reaches_rows() -> bool:
-    """Return whether tenant rows can be asked for in the active scope."""
-    active = current_scope()
-    return active is not None and (
-        active.is_unscoped or active.organization_id is not None
-    )
 
 
 def is_unscoped() -> bool:
@@ -239,8 +229,6 @@ class ScopedAdmin(ScopedFields, RefusingAdmin):
     the history of a row is a part.
     """
 
-    object_history_template = "tenancy/admin/history.html"
-
     completed_fields: ClassVar[tuple[str, ...]] = ()
     """Relations that are completed where the other model has an admin with a search,
     which a project's own user model may lack."""
@@ -310,7 +298,10 @@ class ScopedAdmin(ScopedFields, RefusingAdmin):
     ) -> Any:
         """Show what the audit trail tells of a row, in the row's organization."""
         return self._in_row_scope(
-            request, object_id, self._show_history, extra_context=extra_context
+            request,
+            object_id,
+            functools.partial(show_history, self),
+            extra_context=extra_context,
         )
 
     # Any: Django's own are not annotated alike.
@@ -332,40 +323,6 @@ class ScopedAdmin(ScopedFields, RefusingAdmin):
             AuditEvent.objects.record(
                 f"{self.opts.model_name}.{what}", row, **_read_message(message)
             )
-
-    def _show_history(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        row = self.get_object(request, unquote(object_id))
-        if row is None:
-            # As Django's own view answers.
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]  # not in the stubs
-        if not self.has_view_or_change_permission(request, row):
-            raise PermissionDenied
-        events = AuditEvent.objects.for_target(row).order_by("-occurred_at", "-pk")
-        page = self.get_paginator(request, events, 100).get_page(
-            request.GET.get(PAGE_VAR, 1)
-        )
-        return TemplateResponse(
-            request,
-            self.object_history_template,
-            {
-                **self.admin_site.each_context(request),
-                "title": _("Change history: %s") % row,
-                "subtitle": None,
-                "entries": describe_events(page.object_list, viewer=request.user),
-                "page": page,
-                "page_var": PAGE_VAR,
-                "module_name": str(capfirst(self.opts.verbose_name_plural)),
-                "object": row,
-                "opts": self.opts,
-                "preserved_filters": self.get_preserved_filters(request),
-                **(extra_context or {}),
-            },
-        )
 
     def _in_row_scope(
         self,

@@ -14,11 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from tenancy.admin.actions import ActingAdmin, ActionForm, RowAction
-from tenancy.admin.base import (
-    is_superuser,
-    pickable_users,
-    reaches_rows,
-)
+from tenancy.admin.base import is_superuser, pickable_users
+from tenancy.context import reaches_rows
 from tenancy.exceptions import HasMemberships
 from tenancy.impersonation import impersonate
 from tenancy.models import Session, User
