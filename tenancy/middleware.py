@@ -26,7 +26,12 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from tenancy.context import Key, deferred, scope
 from tenancy.models import Membership
 from tenancy.origin import acting_from
-from tenancy.provenance import FIELD_NAME, is_of_active_organization
+from tenancy.provenance import (
+    FIELD_NAME,
+    answer_changed,
+    is_form,
+    is_of_active_organization,
+)
 from tenancy.resolvers import Resolvers, build_site_url
 from tenancy.sessions import SessionStore
 from tenancy.visits import SESSION_KEY, Visit, describe, find_visit, require_visit
@@ -34,7 +39,6 @@ from tenancy.visits import SESSION_KEY, Visit, describe, find_visit, require_vis
 __all__ = ["SESSION_KEY", "TenancyMiddleware", "switch_organization"]
 
 SUSPENDED_TEMPLATE = "tenancy/suspended.html"
-CHANGED_TEMPLATE = "tenancy/changed_organization.html"
 
 
 class TenancyMiddleware:
@@ -127,7 +131,7 @@ class TenancyMiddleware:
         if iscoroutinefunction(view) and getattr(view, "organization_required", True):
             visit.load()
         # What has no CSRF token is no form, and may be a body that is read in parts.
-        if not _is_form(request) or getattr(view, "csrf_exempt", False):
+        if not is_form(request) or getattr(view, "csrf_exempt", False):
             return None
         if FIELD_NAME not in request.POST:
             return None
@@ -135,12 +139,7 @@ class TenancyMiddleware:
         organization = None if membership is None else membership.organization
         if is_of_active_organization(request, organization):
             return None
-        context = {
-            "organization": organization,
-            "archived": visit.archived,
-            "back_url": request.get_full_path(),
-        }
-        return render(request, CHANGED_TEMPLATE, context, status=409)
+        return answer_changed(request, organization, archived=visit.archived)
 
 
 def switch_organization(request: HttpRequest, key: Key) -> Membership:
@@ -231,13 +230,6 @@ def _lead_away(
         return None
     is_page = request.method in ("GET", "HEAD")
     return redirect_to_login(request.get_full_path() if is_page else "/")
-
-
-def _is_form(request: HttpRequest) -> bool:
-    return request.method == "POST" and request.content_type in (
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-    )
 
 
 class _Acting:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.core.signing import BadSignature, Signer
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.template.response import SimpleTemplateResponse
 
 from tenancy.context import current_scope
 
 FIELD_NAME = "tenancy_organization"
 """The name of the hidden field that carries the organization."""
 
+SCOPE_FIELD_NAME = "tenancy_scope"
+"""The name of the hidden field of the admin's forms, whose superusers have a scope of
+their own: of whichever organization, or of all of them."""
+
+CHANGED_TEMPLATE = "tenancy/changed_organization.html"
+
 _SALT = "tenancy.provenance"
+_EVERY = "*"
+
+# As Django's tag writes it.
+_TOKEN = re.compile(rb'<input type="hidden" name="csrfmiddlewaretoken" value="[^"]*">')
 
 
 class OrganizationFormMixin(forms.Form):
@@ -61,7 +76,7 @@ def sign_organization() -> str:
     active = current_scope()
     if active is None or active.organization_id is None:
         return ""
-    return Signer(salt=_SALT).sign(str(active.organization_id))
+    return _sign(str(active.organization_id))
 
 
 def is_of_active_organization(request: HttpRequest, organization: Any) -> bool:
@@ -71,9 +86,82 @@ def is_of_active_organization(request: HttpRequest, organization: Any) -> bool:
         request (HttpRequest): whose form is read.
         organization (AbstractOrganization | None): in which the request acts.
     """
-    # getlist(): a second value does not hide the first.
     values = [value for value in request.POST.getlist(FIELD_NAME) if value]
-    expected = None if organization is None else str(organization.pk)
+    return _are_signed(values, None if organization is None else str(organization.pk))
+
+
+def is_form(request: HttpRequest) -> bool:
+    """Return whether a form is posted."""
+    return request.method == "POST" and request.content_type in (
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    )
+
+
+def answer_changed(
+    request: HttpRequest,
+    organization: Any,
+    *,
+    archived: Any = None,
+    is_over_all: bool = False,
+) -> HttpResponse:
+    """Return the page that answers a form which was made in another organization.
+
+    Args:
+        request (HttpRequest): whose form is refused.
+        organization (AbstractOrganization | None): in which the request acts.
+        archived (AbstractOrganization | None): in which it would act.
+        is_over_all (bool): whether it acts in all of them.
+    """
+    context = {
+        "organization": organization,
+        "archived": archived,
+        "is_over_all": is_over_all,
+        "back_url": request.get_full_path(),
+    }
+    return render(request, CHANGED_TEMPLATE, context, status=409)
+
+
+def carry_scope(response: HttpResponseBase) -> HttpResponseBase:
+    """Put the active scope into the forms of a page, each beside its CSRF token.
+
+    Each form of the admin and of a project's own pages there has a token, and Django's
+    templates that ask before a deletion have no block in which a field could be added.
+    """
+    field = forms.HiddenInput().render(SCOPE_FIELD_NAME, _sign(_name_scope()))
+
+    def put(page: HttpResponse) -> None:
+        if page.headers.get("Content-Type", "").startswith("text/html"):
+            page.content = _TOKEN.sub(rb"\g<0>" + field.encode(), page.content)
+
+    if isinstance(response, SimpleTemplateResponse):
+        # At once, if it is rendered.
+        response.add_post_render_callback(put)
+    elif isinstance(response, HttpResponse):
+        put(response)
+    return response
+
+
+def is_of_active_scope(request: HttpRequest) -> bool:
+    """Return whether a form was made in the active scope, or says nothing."""
+    return _are_signed(request.POST.getlist(SCOPE_FIELD_NAME), _name_scope())
+
+
+def _name_scope() -> str:
+    active = current_scope()
+    if active is None:
+        return ""
+    if active.organization_id is not None:
+        return str(active.organization_id)
+    return _EVERY if active.is_unscoped else ""
+
+
+def _sign(name: str) -> str:
+    return Signer(salt=_SALT).sign(name)
+
+
+def _are_signed(values: Iterable[str], expected: str | None) -> bool:
+    """Return whether each is of the scope: a second one does not hide the first."""
     try:
         return all(Signer(salt=_SALT).unsign(one) == expected for one in values)
     except BadSignature:

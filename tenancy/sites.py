@@ -29,7 +29,14 @@ from tenancy.history import show_history
 from tenancy.impersonation import stop_impersonating
 from tenancy.middleware import switch_organization
 from tenancy.models import AuditEvent, Membership
+from tenancy.provenance import (
+    answer_changed,
+    carry_scope,
+    is_form,
+    is_of_active_scope,
+)
 from tenancy.trail import describe_events
+from tenancy.visits import find_visit
 
 CHOICE = "tenancy_admin_organization"
 """The key of the session under which a superuser's choice in the admin is kept."""
@@ -73,8 +80,10 @@ class TenantAdminSite(admin.AdminSite):
     organization. Everybody else stays in the scope of the request. Name it as
     ``default_site`` of an AdminConfig.
 
-    What has only Django's log, which tells of no organization, has a history for
-    superusers; others are shown what the audit trail tells of the row.
+    Its forms carry the scope in which they were made, and are answered with a page of
+    status 409 where they are sent in another one. What has only Django's log, which
+    tells of no organization, has a history for superusers; others are shown what the
+    audit trail tells of the row.
     """
 
     index_template = "tenancy/admin/index.html"
@@ -102,22 +111,37 @@ class TenantAdminSite(admin.AdminSite):
 
         @functools.wraps(view)
         def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            answer = functools.partial(self._answer, view, request, *args, **kwargs)
             if not _is_superuser(request):
-                is_plain = getattr(view, "__func__", None) is (
-                    admin.ModelAdmin.history_view
-                )
-                if is_plain:
-                    return show_history(view.__self__, request, *args, **kwargs)
-                answered: HttpResponseBase = view(request, *args, **kwargs)
-                return answered
+                return answer()
             with unscoped(f"admin: superuser {request.user.pk}"):
                 key = _find_choice(request)
                 if key is None:
-                    return render_in_scope(view(request, *args, **kwargs))
+                    return render_in_scope(answer())
                 with scope(key, user=request.user.pk):
-                    return render_in_scope(view(request, *args, **kwargs))
+                    return render_in_scope(answer())
 
         return super().admin_view(run, cacheable)
+
+    def _answer(
+        self, view: Any, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Answer in the scope of the page, if the form that is sent was made in it."""
+        # What is of the user's, or leads elsewhere, is the same in each.
+        is_of_any = view in (self.switch_view, self.logout, self.password_change)
+        # What has no CSRF token is no form, and may be a body that is read in parts.
+        is_judged = is_form(request) and not getattr(view, "csrf_exempt", False)
+        if is_judged and not is_of_any and not is_of_active_scope(request):
+            return answer_changed(
+                request,
+                _find_organization(request),
+                archived=getattr(find_visit(request), "archived", None),
+                is_over_all=_is_over_all(),
+            )
+        method = getattr(view, "__func__", None)
+        if method is admin.ModelAdmin.history_view and not _is_superuser(request):
+            view = functools.partial(show_history, view.__self__)
+        return carry_scope(view(request, *args, **kwargs))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what each page shows: in its header, whose rows it is about."""

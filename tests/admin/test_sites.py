@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 
 import tenancy
-from tenancy.models import AuditEvent, Organization, User
+from project.tracker.models import Label, Task
+from tenancy.models import AuditEvent, Membership, Organization, User
+from tenancy.provenance import SCOPE_FIELD_NAME
 from tenancy.testing import MembershipFactory
 from tests.admin.conftest import sign_in
 from tests.admin.test_pages import path_of
@@ -19,11 +23,174 @@ from tests.apps.notebook.models import Category
 
 pytestmark = pytest.mark.django_db
 
+CARRIED = re.compile(rf'name="{SCOPE_FIELD_NAME}" value="([^"]+)"')
+TOKEN = 'name="csrfmiddlewaretoken"'
+SWITCH = "/admin/switch-organization/"
+
 
 def text(response: Any) -> str:
     """Return the page."""
     page: str = response.content.decode()
     return page
+
+
+def carried(response: Any) -> str:
+    """Return in which scope the forms of a page were made."""
+    (found,) = set(CARRIED.findall(text(response)))
+    return str(found)
+
+
+def switch(client: Client, organization: Organization | None) -> None:
+    """Choose an organization in the header, or none."""
+    key = "" if organization is None else organization.pk
+    assert client.post(SWITCH, {"organization": key}).status_code == 302
+
+
+@pytest.fixture
+def both(staff: Client, alice: User, acme: Organization, globex: Organization) -> Any:
+    """A browser of alice, who is staff in acme and in globex, and works in acme."""
+    with tenancy.scope(globex):
+        Membership.objects.add(user=alice, role="owner")
+    switch(staff, acme)
+    return staff
+
+
+# Forms of another organization
+
+
+def test_form_to_add_of_another_organization_is_not_taken(
+    both: Client, acme: Organization, globex: Organization
+) -> None:
+    """What was written in acme becomes no row of globex, and is saved in acme."""
+    page = path_of(Label, "add/")
+    scope = carried(both.get(page))
+    form = {"name": "Rocket", "color": "red", SCOPE_FIELD_NAME: scope}
+    switch(both, globex)
+
+    refused = both.post(page, form)
+    switch(both, acme)
+    saved = both.post(page, form)
+
+    assert (refused.status_code, saved.status_code) == (409, 302)
+    assert "You are in Globex now" in text(refused) and "Acme" not in text(refused)
+    with tenancy.unscoped("both organizations"):
+        assert Label.objects.get().organization == acme
+
+
+def test_question_of_another_organization_deletes_nothing(
+    both: Client, globex: Organization, ours: Task, theirs: Task
+) -> None:
+    """Where all rows of acme were chosen, those of globex stay."""
+    page = path_of(Task)
+    form = {
+        "action": "delete_selected",
+        "select_across": "1",
+        "_selected_action": [ours.pk],
+    }
+    asked = both.post(page, {**form, SCOPE_FIELD_NAME: carried(both.get(page))})
+    assert "Are you sure" in text(asked)
+    switch(both, globex)
+
+    sent = {**form, "post": "yes", SCOPE_FIELD_NAME: carried(asked)}
+    refused = both.post(page, sent)
+
+    assert refused.status_code == 409
+    with tenancy.unscoped("both organizations"):
+        assert Task.objects.count() == 2
+
+
+def test_action_of_another_organization_is_not_run(
+    superuser: Client, acme: Organization, globex: Organization
+) -> None:
+    """A question of the package's own, asked over all, is not answered in globex."""
+    page = path_of(Organization, "act/suspend/", acme.pk)
+    form = {"reason": "spam", SCOPE_FIELD_NAME: carried(superuser.get(page))}
+    switch(superuser, acme)
+
+    refused = superuser.post(page, form)
+    switch(superuser, None)
+    done = superuser.post(page, form)
+
+    assert (refused.status_code, done.status_code) == (409, 302)
+    assert "You are in Acme now" in text(refused)
+
+
+def test_form_of_one_is_not_taken_over_all(
+    superuser: Client, acme: Organization, ours: Task
+) -> None:
+    """To a superuser all organizations are one of their own kind."""
+    switch(superuser, acme)
+    page = path_of(Task, "delete/", ours.pk)
+    form = {"post": "yes", SCOPE_FIELD_NAME: carried(superuser.get(page))}
+    switch(superuser, None)
+
+    refused = superuser.post(page, form)
+
+    assert refused.status_code == 409
+    assert "You are in all organizations now" in text(refused)
+    with tenancy.scope(acme):
+        assert Task.objects.exists()
+
+
+def test_form_of_an_archived_organization_is_not_taken(
+    both: Client, acme: Organization, ours: Task
+) -> None:
+    """The page says that the organization was archived meanwhile."""
+    page = path_of(Label, "add/")
+    form = {"name": "Rocket", SCOPE_FIELD_NAME: carried(both.get(page))}
+    with tenancy.scope(acme):
+        acme.archive()
+
+    refused = both.post(page, form)
+
+    assert refused.status_code == 409 and "Acme is archived" in text(refused)
+
+
+@pytest.mark.parametrize("how", ["forged", "cut", "second"])
+def test_forged_form_is_not_taken(
+    how: str, both: Client, acme: Organization, globex: Organization
+) -> None:
+    """What is not signed, or is signed for another one beside, counts as another's."""
+    page = path_of(Label, "add/")
+    own = carried(both.get(page))
+    switch(both, globex)
+    other = carried(both.get(page))
+    values = {"forged": f"{globex.pk}:x", "cut": str(globex.pk), "second": [own, other]}
+
+    refused = both.post(page, {"name": "Rocket", SCOPE_FIELD_NAME: values[how]})
+
+    assert refused.status_code == 409
+
+
+def test_every_form_carries_its_scope(
+    staff: Client, superuser: Client, ours: Task
+) -> None:
+    """The field stands in each form that has a CSRF token, whatever its template."""
+    for client in (staff, superuser):
+        for page in (
+            "/admin/",
+            path_of(Task),
+            path_of(Task, "change/", ours.pk),
+            path_of(Task, "delete/", ours.pk),
+            path_of(Task, "history/", ours.pk),
+            "/admin/password_change/",
+        ):
+            shown = text(client.get(page))
+
+            assert len(CARRIED.findall(shown)) == shown.count(TOKEN) > 0
+
+
+@pytest.mark.parametrize("name", ["tenancy_switch", "password_change", "logout"])
+def test_form_of_the_user_is_taken_everywhere(
+    name: str, both: Client, acme: Organization, globex: Organization
+) -> None:
+    """Who switches, signs out or takes another password does so from any page."""
+    form = {SCOPE_FIELD_NAME: carried(both.get("/admin/")), "organization": acme.pk}
+    switch(both, globex)
+
+    answer = both.post(reverse(f"admin:{name}"), form)
+
+    assert answer.status_code in (200, 302)
 
 
 # The log
