@@ -77,8 +77,9 @@ class TenantAdminSite(admin.AdminSite):
 
     A superuser works in the organization that they chose in the header, and unscoped
     where they chose none, which the log tells at each request; opening a row enters its
-    organization. Everybody else stays in the scope of the request. Name it as
-    ``default_site`` of an AdminConfig.
+    organization. Everybody else stays in the scope of the request. Where the address
+    names an organization, all of them work in that one. Name it as ``default_site`` of
+    an AdminConfig.
 
     Its forms carry the scope in which they were made, and are answered with a page of
     status 409 where they are sent in another one. What has only Django's log, which
@@ -184,7 +185,7 @@ class TenantAdminSite(admin.AdminSite):
         if not _is_superuser(request):
             switch_organization(request, key)
         else:
-            request.session[CHOICE] = str(_require_organization(key).pk) if key else ""
+            choose_organization(request, key)
         return HttpResponseRedirect(self._find_next(request))
 
     @method_decorator([never_cache, csrf_protect, require_POST])
@@ -201,13 +202,9 @@ class TenantAdminSite(admin.AdminSite):
         if not may_enter or active is None:
             return Situation()
         organization = _find_organization(request)
-        choices: tuple[Any, ...]
-        if _is_superuser(request):
-            with unscoped(f"admin: superuser {request.user.pk} may switch"):
-                rows = _organizations().exclude(status="archived").order_by("name")
-                choices = tuple(rows[: MOST_CHOICES + 1])
-        else:
-            choices = tuple(_list_own(request))
+        # Where the address tells, there is nothing to choose.
+        is_free = _find_named(request) is None
+        choices = tuple(_list_choices(request)) if is_free else ()
         offered = choices[:MOST_CHOICES]
         if organization is not None and organization not in offered:
             offered = (organization, *offered)
@@ -217,7 +214,7 @@ class TenantAdminSite(admin.AdminSite):
             is_opened=hasattr(request, "tenancy_row"),
             choices=offered,
             has_more=len(choices) > MOST_CHOICES,
-            offers_all=_is_superuser(request),
+            offers_all=is_free and _is_superuser(request),
             overview=self._ask(request, "find_overview", organization) or "",
         )
 
@@ -247,6 +244,23 @@ class TenantAdminSite(admin.AdminSite):
         return address if name.endswith("_changelist") else index
 
 
+def choose_organization(request: HttpRequest, key: str) -> None:
+    """Choose the organization of a superuser's next pages; all, by an empty key.
+
+    Where the address names one, there is no choice: another would close its pages.
+
+    Raises:
+        Http404: there is no living organization of this key, or the address names
+            another one.
+    """
+    chosen = str(_require_organization(key).pk) if key else ""
+    named = _find_named(request)
+    if named is None:
+        request.session[CHOICE] = chosen
+    elif chosen != str(named.pk):
+        raise Http404("The address names another organization.")
+
+
 def render_in_scope(response: HttpResponseBase) -> HttpResponseBase:
     """Render a template response now, while the scope still is the view's.
 
@@ -272,20 +286,36 @@ def _is_over_all() -> bool:
 def _find_choice(request: HttpRequest) -> Key | None:
     """Return the organization in which a superuser works, or None for all.
 
-    What was chosen in the admin goes before what was chosen on the site. Called
-    unscoped.
+    What the address names goes before what was chosen in the admin, and that before
+    what was chosen on the site. Called unscoped.
+
+    Raises:
+        Http404: the address names another organization than was chosen in the admin.
     """
     chosen = request.session.get(CHOICE)
     if chosen is None:
-        # TenancyMiddleware sets both.
+        # TenancyMiddleware sets both; what an address names counts as chosen.
         has_chosen = getattr(request, "has_chosen_organization", False)
         return request.organization.pk if has_chosen else None  # type: ignore[attr-defined]  # as above
     try:
-        return _require_organization(chosen).pk if chosen else None
+        key = _require_organization(chosen).pk if chosen else None
     except Http404:
         # It was archived or deleted meanwhile.
         del request.session[CHOICE]
-        return None
+        key = None
+    named = _find_named(request)
+    if named is None:
+        return key
+    if key not in (None, named.pk):
+        raise Http404("There is no organization of this address.")
+    return named.pk
+
+
+def _find_named(request: HttpRequest) -> Any:
+    """Return the organization that the address names, of which the user is a member."""
+    visit = find_visit(request)
+    membership = visit.membership if visit is not None and visit.addresses else None
+    return None if membership is None else membership.organization
 
 
 def _require_organization(key: str) -> Any:
@@ -322,6 +352,15 @@ def _find_organization(request: HttpRequest) -> Any:
     if known is not None and known.pk == key:
         return known
     return row if row is not None and row.pk == key else _organizations().get(pk=key)
+
+
+def _list_choices(request: HttpRequest) -> list[Any]:
+    """Return the organizations between which the user may switch, and one too many."""
+    if not _is_superuser(request):
+        return _list_own(request)
+    with unscoped(f"admin: superuser {request.user.pk} may switch"):
+        rows = _organizations().exclude(status="archived").order_by("name")
+        return list(rows[: MOST_CHOICES + 1])
 
 
 def _list_own(request: HttpRequest) -> list[Any]:

@@ -23,7 +23,7 @@ from tenancy.admin.base import (
 from tenancy.admin.figures import Figure
 from tenancy.admin.overview import Reader
 from tenancy.models import Subscription
-from tenancy.sites import CHOICE, View
+from tenancy.sites import View, choose_organization
 
 
 class SuspendForm(ActionForm):
@@ -42,7 +42,7 @@ class RestoreForm(ActionForm):
 def _enter(
     request: HttpRequest, organization: Any, data: dict[str, Any]
 ) -> HttpResponseRedirect:
-    request.session[CHOICE] = str(organization.pk)
+    choose_organization(request, str(organization.pk))
     return HttpResponseRedirect(reverse("admin:index"))
 
 

@@ -16,7 +16,7 @@ import tenancy
 from project.tracker.models import Label, Task
 from tenancy.models import AuditEvent, Membership, Organization, User
 from tenancy.provenance import SCOPE_FIELD_NAME
-from tenancy.testing import MembershipFactory
+from tenancy.testing import DomainFactory, MembershipFactory
 from tests.admin.conftest import sign_in
 from tests.admin.test_pages import path_of
 from tests.apps.notebook.models import Category
@@ -26,6 +26,15 @@ pytestmark = pytest.mark.django_db
 CARRIED = re.compile(rf'name="{SCOPE_FIELD_NAME}" value="([^"]+)"')
 TOKEN = 'name="csrfmiddlewaretoken"'
 SWITCH = "/admin/switch-organization/"
+RESOLVERS = [
+    f"tenancy.resolvers.{name}"
+    for name in (
+        "SubdomainResolver",
+        "DomainResolver",
+        "PathResolver",
+        "SessionResolver",
+    )
+]
 
 
 def text(response: Any) -> str:
@@ -191,6 +200,88 @@ def test_form_of_the_user_is_taken_everywhere(
     answer = both.post(reverse(f"admin:{name}"), form)
 
     assert answer.status_code in (200, 302)
+
+
+# Organizations that the address names
+
+
+@pytest.fixture
+def addressed(settings: Settings, globex: Organization) -> Client:
+    """A browser of a superuser who is a member of globex, on a site with addresses."""
+    settings.TENANCY_BASE_DOMAIN = "example.com"
+    settings.TENANCY_RESOLVERS = RESOLVERS
+    settings.SESSION_ENGINE = "tenancy.sessions"
+    DomainFactory(organization=globex, host="tasks.globex.example", is_verified=True)
+    user = User.objects.create_superuser("root@example.com", "demo")
+    with tenancy.scope(globex):
+        Membership.objects.add(user=user, role="owner")
+    return sign_in(user)
+
+
+ADDRESSES = pytest.mark.parametrize(
+    ("host", "before"),
+    [
+        ("example.com", "/o/globex"),
+        ("globex.example.com", ""),
+        ("tasks.globex.example", ""),
+    ],
+)
+
+
+@ADDRESSES
+def test_address_is_not_outvoted_in_the_admin(
+    host: str,
+    before: str,
+    addressed: Client,
+    acme: Organization,
+    ours: Task,
+    theirs: Task,
+) -> None:
+    """At globex's address neither acme nor all can be chosen, nor is it offered."""
+    page = f"{before}{path_of(Task)}"
+    headers = {"host": host}
+    refused = [
+        addressed.post(f"{before}{SWITCH}", {"organization": key}, headers=headers)
+        for key in (acme.pk, "", "x")
+    ]
+    chosen = {"organization": theirs.organization_id}
+    taken = addressed.post(f"{before}{SWITCH}", chosen, headers=headers)
+
+    shown = text(addressed.get(page, headers=headers))
+
+    assert {one.status_code for one in refused} == {404} and taken.status_code == 302
+    assert "Turbine 3 stops" in shown and "Rocket skates stop" not in shown
+    assert "tenancy-switcher" not in shown
+
+
+@ADDRESSES
+def test_choice_that_differs_from_the_address_is_unknown(
+    host: str,
+    before: str,
+    addressed: Client,
+    acme: Organization,
+    globex: Organization,
+    ours: Task,
+    theirs: Task,
+) -> None:
+    """Both must agree; the choice of all, or of one that is gone, is none."""
+    page, headers = f"{before}{path_of(Task)}", {"host": host}
+
+    def choose(organization: Organization | None) -> Any:
+        key = "" if organization is None else organization.pk
+        plain = {"host": "example.com"}
+        addressed.post(SWITCH, {"organization": key}, headers=plain)
+        return addressed.get(page, headers=headers)
+
+    differing, same, every = choose(acme), choose(globex), choose(None)
+    choose(acme)
+    with tenancy.scope(acme):
+        acme.archive()
+    gone = addressed.get(page, headers=headers)
+
+    assert differing.status_code == 404
+    for shown in (same, every, gone):
+        assert "Turbine" in text(shown) and "Rocket" not in text(shown)
 
 
 # The log
