@@ -284,6 +284,37 @@ def test_choice_that_differs_from_the_address_is_unknown(
         assert "Turbine" in text(shown) and "Rocket" not in text(shown)
 
 
+# The switch
+
+
+def test_switcher_when_none_is_chosen_says_so(
+    both: Client, alice: User, globex: Organization
+) -> None:
+    """No organization looks chosen to staff of several who are in none."""
+    client = sign_in(alice)
+
+    unchosen, chosen = text(client.get("/admin/")), text(both.get("/admin/"))
+
+    assert '<option value="" selected>Choose an organization</option>' in unchosen
+    assert unchosen.count(" selected>") == 1 and " required>" in unchosen
+    assert "Choose an organization" not in chosen
+
+
+def test_switcher_offers_the_only_one_that_is_left(
+    both: Client, acme: Organization, alice: User
+) -> None:
+    """Who worked in one of two, and has left it, finds the way to the other."""
+    assert "administration: Acme" in text(both.get("/admin/"))
+    with tenancy.scope(acme):
+        owner = User.objects.create_user("carol@acme.example")
+        Membership.objects.add(user=owner, role="owner")
+        Membership.objects.get(user=alice).end()
+
+    page = text(both.get("/admin/"))
+
+    assert "Choose an organization" in page and ">Globex</option>" in page
+
+
 # The log
 
 
