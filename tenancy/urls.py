@@ -93,7 +93,7 @@ urlpatterns = [
     ),
     path(
         "organization/transfer/",
-        organizations.TransferView.as_view(http_method_names=["post"]),
+        organizations.TransferView.as_view(),
         name="organization-transfer",
     ),
     path(

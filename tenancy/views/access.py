@@ -146,10 +146,26 @@ class LimitedFormView(FormPageView):
         return self.render_to_response(context, status=429)
 
 
-class ChangeView(View):
+class PostedView(View):
+    """A view that takes by POST what another page asks.
+
+    Whoever comes by GET, from a bookmark or after a refusal, is led to that page.
+    """
+
+    http_method_names = ["get", "head", "post"]
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Change nothing, and show the page that asks."""
+        return redirect(self.get_form_url())
+
+    @abstractmethod
+    def get_form_url(self) -> str:
+        """Return the address of the page that asks."""
+
+
+class ChangeView(PostedView):
     """A change by POST, which leads back to a page and tells there how it went."""
 
-    http_method_names = ["post"]
     request: Any
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -161,6 +177,10 @@ class ChangeView(View):
         else:
             messages.success(request, message)
         return redirect(self.get_success_url())
+
+    def get_form_url(self) -> str:
+        """Return the page to which the change leads back, too."""
+        return self.get_success_url()
 
     @abstractmethod
     def change(self, **kwargs: Any) -> str:

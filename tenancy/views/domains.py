@@ -11,7 +11,7 @@ from tenancy import conf
 from tenancy.attempts import FACTOR, take_attempt
 from tenancy.forms import DomainForm
 from tenancy.models import Domain
-from tenancy.views.access import ChangeView, FormPageView, MemberView
+from tenancy.views.access import ChangeView, FormPageView, MemberView, PostedView
 
 ADD = "tenancy.add_domain"
 CHANGE = "tenancy.change_domain"
@@ -49,11 +49,14 @@ class DomainListView(MemberView, FormPageView):
         return reverse("tenancy:domain-list")
 
 
-class DomainAddView(DomainListView):
+class DomainAddView(PostedView, DomainListView):
     """Names another domain, by POST."""
 
-    http_method_names = ["post"]
     permission = ADD
+
+    def get_form_url(self) -> str:
+        """Show the list, which has the form."""
+        return self.get_success_url()
 
 
 class DomainVerifyView(MemberView, ChangeView):

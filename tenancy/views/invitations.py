@@ -27,6 +27,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    PostedView,
     find_work,
     hide_referrer,
     list_entries,
@@ -101,10 +102,9 @@ class InvitationListView(MemberView, FormPageView):
         return reverse("tenancy:invitation-list")
 
 
-class LinkCreateView(InvitationListView):
-    """Makes an invitation by link."""
+class LinkCreateView(PostedView, InvitationListView):
+    """Makes an invitation by link, by POST."""
 
-    http_method_names = ["post"]
     form_class = LinkInvitationForm
     form_name = "link_form"
 
@@ -114,6 +114,10 @@ class LinkCreateView(InvitationListView):
         _invitation, token = Invitation.objects.invite(role=form.cleaned_data["role"])
         _keep_link(self.request, token)
         return ""
+
+    def get_form_url(self) -> str:
+        """Show the list, which has the form."""
+        return self.get_success_url()
 
 
 class InvitationChangeView(MemberView, ChangeView):

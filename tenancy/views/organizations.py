@@ -30,6 +30,7 @@ from tenancy.views.access import (
     FormPageView,
     MemberView,
     PageView,
+    PostedView,
     SignedInView,
     change_organization,
     find_work,
@@ -70,10 +71,12 @@ class OrganizationListView(SignedInView, PageView):
         )
 
 
-class SwitchView(SignedInView):
+class SwitchView(SignedInView, PostedView):
     """Switches to another organization of the user's, by POST."""
 
-    http_method_names = ["post"]
+    def get_form_url(self) -> str:
+        """Show the organizations."""
+        return reverse("tenancy:organization-list")
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Choose the organization of the next requests."""
@@ -232,8 +235,8 @@ class DangerView(MemberView, FormPageView):
         return reverse("tenancy:organization-list")
 
 
-class TransferView(DangerView):
-    """Makes another member the owner."""
+class TransferView(PostedView, DangerView):
+    """Makes another member the owner, by POST."""
 
     form_class = TransferForm
     form_name = "transfer_form"
@@ -250,6 +253,10 @@ class TransferView(DangerView):
         to = form.cleaned_data["to"]
         own.transfer_ownership(to=to)
         return _("%(name)s owns the organization now.") % {"name": name_user(to.user)}
+
+    def get_form_url(self) -> str:
+        """Show both forms."""
+        return reverse("tenancy:danger-zone")
 
     def get_success_url(self) -> str:
         """Show who is what now."""

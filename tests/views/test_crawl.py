@@ -132,6 +132,43 @@ def test_every_address_asks_strangers_to_sign_in(
         assert response.headers["Location"].startswith("/sign-in/?next=/"), name
 
 
+FORMS = {
+    "email-verify": "/account/",
+    "email-send": "/account/",
+    "device-end": "/devices/",
+    "device-end-others": "/devices/",
+    "switch": "/organizations/",
+    "organization-transfer": "/organization/danger/",
+    "organization-archive": "/organization/danger/",
+    "domain-add": "/organization/domains/",
+    "domain-verify": "/organization/domains/",
+    "domain-remove": "/organization/domains/",
+    "leave": "/members/",
+    "member-role": "/members/",
+    "member-remove": "/members/",
+    "team-delete": "/teams/",
+    "invitation-link": "/invitations/",
+    "invitation-renew": "/invitations/",
+    "invitation-revoke": "/invitations/",
+}
+"""The pages on which the forms stand that other addresses take."""
+
+
+def test_get_leads_to_the_page_of_the_form(
+    as_alice: Client, acme: Organization, keys: dict[str, Any]
+) -> None:
+    """What takes a POST changes nothing by GET, and shows the page that asks."""
+    for name, page in FORMS.items():
+        values = [keys[model] for model in WITH_KEYS.get(name, ())]
+        pattern = list_patterns()[name].pattern
+        kwargs = dict(zip(pattern.converters, values, strict=True))
+
+        response = as_alice.get(reverse(f"tenancy:{name}", kwargs=kwargs))
+
+        assert (response.status_code, response.headers["Location"]) == (302, page), name
+    assert as_alice.get("/members/").status_code == 200
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_no_address_fails_or_tells_of_others(
     method: str, as_alice: Client, carol: User, keys: dict[str, Any]
