@@ -150,6 +150,61 @@ class AddressForm(forms.Form):
     )
 
 
+class EmailForm(AddressForm):
+    """Another address of the user's own, confirmed by the password where there is one.
+
+    The address signs in: an unattended browser is not enough to take it over.
+    """
+
+    password = forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        if not has_password(user):
+            del self.fields["password"]
+
+    @sensitive_variables()
+    def clean_password(self) -> str:
+        """Refuse every other password."""
+        password: str = self.cleaned_data["password"]
+        if not self.user.check_password(password):
+            raise ValidationError(_("This is not your password."), code="mismatch")
+        return password
+
+
+def has_password(user: Any) -> bool:
+    """Return whether the user can sign in by password."""
+    # An empty password is a usable one to Django, and opens nothing.
+    return bool(user.password) and bool(user.has_usable_password())
+
+
+def find_names() -> list[str]:
+    """Return the fields in which the user model keeps what a user is called."""
+    fields = {field.name for field in get_user_model()._meta.get_fields()}
+    return [name for name in ("name", "first_name", "last_name") if name in fields]
+
+
+class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """What the user is called."""
+
+    class Meta:
+        model = get_user_model()
+        fields = find_names()
+        widgets = {
+            name: forms.TextInput(attrs={"autocomplete": word})
+            for name, word in (
+                ("name", "name"),
+                ("first_name", "given-name"),
+                ("last_name", "family-name"),
+            )
+        }
+
+
 class SignUpForm(forms.Form):
     """A new user, and the organization that they make unless they are invited.
 

@@ -49,12 +49,15 @@ urlpatterns = [
     ),
     path("account/", account.AccountView.as_view(), name="account"),
     path("account/password/", account.PasswordView.as_view(), name="password"),
+    path("account/name/", account.NameView.as_view(), name="name"),
     path("account/email/", account.VerificationView.as_view(), name="email-verify"),
     path(
         "account/email/send/",
         account.VerificationSendView.as_view(),
         name="email-send",
     ),
+    path("account/email/change/", account.EmailView.as_view(), name="email-change"),
+    # As above.
     path(
         "account/email/<str:token>/",
         account.VerificationOpenView.as_view(),

@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.forms import HiddenInput
+from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -57,6 +59,12 @@ def organization_url(
     return visit.build_url(
         organization.slug, lambda: reverse(view_name, args=args, kwargs=kwargs)
     )
+
+
+@register.simple_tag
+def home_url() -> str:
+    """Return the address of LOGIN_REDIRECT_URL, where the project's own pages begin."""
+    return resolve_url(settings.LOGIN_REDIRECT_URL)
 
 
 @register.simple_tag

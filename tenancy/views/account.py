@@ -1,15 +1,15 @@
-"""A user's own e-mail address and password."""
+"""A user's own name, e-mail address and password."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import views
+from django.contrib.auth import get_user_model, views
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
@@ -20,13 +20,18 @@ from django.views.generic import View
 
 from tenancy import conf
 from tenancy.attempts import take_attempt
+from tenancy.forms import EmailForm, NameForm, find_names, has_password
 from tenancy.mail import send_mail_on_commit
+from tenancy.models import StampedModel
+from tenancy.origin import refuse_impersonator
 from tenancy.refusals import REFUSALS, add_refusal
 from tenancy.resolvers import build_site_url
 from tenancy.seals import seal, unseal
 from tenancy.transactions import find_alias
 from tenancy.views.access import (
     ChangeView,
+    FormPageView,
+    LimitedFormView,
     PageView,
     SignedInView,
     hide_referrer,
@@ -37,18 +42,110 @@ _TOKEN = "tenancy_email_token"
 
 
 class AccountView(SignedInView, PageView):
-    """The user's address, whether it is verified, and the way to the password."""
+    """The user's name and address, whether it is verified, and what changes each."""
 
     template_name = "tenancy/account.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add what of the address can be done now."""
+        user = self.request.user
         return super().get_context_data(
-            can_verify=hasattr(self.request.user, "verify_email"),
+            name=" ".join(getattr(user, field) for field in find_names()).strip(),
+            has_name=bool(find_names()),
+            can_change=_can_change_email(user),
+            can_verify=hasattr(user, "verify_email"),
             has_token=_TOKEN in self.request.session,
-            has_password=_has_password(self.request.user),
+            has_password=has_password(user),
             **kwargs,
         )
+
+
+class NameView(SignedInView, FormPageView):
+    """Changes what the user is called."""
+
+    form_class = NameForm
+    title = gettext_lazy("Change name")
+    submit = title
+    success_url = reverse_lazy("tenancy:account")
+
+    def find_refusal(self) -> HttpResponseBase | None:
+        """Refuse where the user model keeps no name.
+
+        Raises:
+            Http404: it keeps none.
+        """
+        if not find_names():
+            raise Http404("The user model has no name.")
+        return None
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add the user, read anew: a form writes into its instance."""
+        users = get_user_model()._default_manager
+        instance = get_object_or_404(users, pk=self.request.user.pk)
+        return {**super().get_form_kwargs(), "instance": instance}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back."""
+        return super().get_context_data(cancel=self.success_url, **kwargs)
+
+    def change(self, form: Any) -> str:
+        """Save the name, and nothing that somebody else changed."""
+        refuse_impersonator("The name")
+        user = form.instance
+        stamps = ["updated_at"] if isinstance(user, StampedModel) else []
+        user.save(update_fields=[*find_names(), *stamps])
+        return _("Your name is changed.")
+
+
+class EmailView(SignedInView, LimitedFormView):
+    """Changes the address, and sends the mail with which the new one is verified."""
+
+    form_class = EmailForm
+    title = gettext_lazy("Change e-mail address")
+    submit = title
+    success_url = reverse_lazy("tenancy:account")
+
+    def find_refusal(self) -> HttpResponseBase | None:
+        """Refuse where an address is not changed by the user.
+
+        Raises:
+            Http404: the user model has no change_email(), or sign-up asks for an
+                address that is verified.
+        """
+        if not _can_change_email(self.request.user):
+            raise Http404("Users do not change their addresses here.")
+        return None
+
+    def list_limits(self) -> dict[str, int]:
+        """Count for the user: it guesses passwords, and tells of taken addresses."""
+        return {f"change-email:{self.request.user.pk}": conf.sign_in_attempts()}
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add whose address it is."""
+        return {**super().get_form_kwargs(), "user": self.request.user}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add what follows, and the way back."""
+        return super().get_context_data(
+            introduction=_("You sign in with it, and verify it by a mail."),
+            cancel=self.success_url,
+            **kwargs,
+        )
+
+    @method_decorator(sensitive_variables())
+    def change(self, form: Any) -> str:
+        """Change the address."""
+        user = self.request.user
+        user.change_email(form.cleaned_data["email"])
+        if user.email_verified_at is None:
+            send_verification(self.request, user)
+        return _("Your e-mail address is %(email)s.") % {"email": user.email}
+
+
+def _can_change_email(user: Any) -> bool:
+    # A form tells of a taken address, which such a sign-up tells nobody; and it takes
+    # one that is not verified.
+    return hasattr(user, "change_email") and not conf.sign_up_requires_verified_email()
 
 
 class VerificationSendView(SignedInView, ChangeView):
@@ -111,7 +208,7 @@ class PasswordView(SignedInView, views.PasswordChangeView):
 
     def find_refusal(self) -> HttpResponseBase | None:
         """Lead somebody who has no password to where they get one."""
-        if _has_password(self.request.user):
+        if has_password(self.request.user):
             return None
         return redirect("tenancy:password-reset")
 
@@ -135,11 +232,6 @@ class PasswordView(SignedInView, views.PasswordChangeView):
             self.request, _("The password is changed. Other devices are signed out.")
         )
         return response
-
-
-def _has_password(user: Any) -> bool:
-    # An empty password is a usable one to Django, and opens nothing.
-    return bool(user.password) and bool(user.has_usable_password())
 
 
 @sensitive_variables("token")

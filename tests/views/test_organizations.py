@@ -54,7 +54,22 @@ def test_switch_chooses_own_organizations_only(
         (404, pages[0].content)
     }
     assert "You are in Globex now." in response.content.decode()
-    assert as_alice.get("/organizations/switch/").status_code == 405
+
+
+def test_header_leads_to_the_projects_own_pages(
+    as_alice: Client, dora: User, settings: Settings
+) -> None:
+    """The organization's name, or a word where there is none, is the way back."""
+    settings.LOGIN_REDIRECT_URL = "/work/"
+
+    pages = [
+        client.get("/organizations/").content.decode()
+        for client in (as_alice, sign_in(dora))
+    ]
+
+    for page, word in zip(pages, ("Acme", "To the start"), strict=True):
+        link = page.partition('href="/work/">')[2].partition("</a>")[0]
+        assert link.strip() == word
 
 
 def test_settings_are_saved(as_alice: Client, acme: Organization) -> None:
