@@ -16,7 +16,7 @@ class TenancyConfig(AppConfig):
     name = "tenancy"
     # Of the two here, the one that "tenancy" in INSTALLED_APPS means.
     default = True
-    verbose_name = _("Organizations")
+    verbose_name = _("Organizations and people")
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: Any) -> None:

@@ -108,10 +108,12 @@ def _list_named(details: Any) -> list[str]:  # Any: what JSON holds.
 def _tell(details: Any, people: dict[str, str]) -> str:  # Any: as above.
     if not isinstance(details, dict):
         return ""
+    # Who names the member names the membership.
+    untold = {"membership"} if "user" in details else set()
     return "; ".join(
         f"{name.replace('_', ' ')}: {_tell_value(name, value, people)}"
         for name, value in details.items()
-        if value not in (None, "", [], {})
+        if value not in (None, "", [], {}) and name not in untold
     )
 
 

@@ -299,7 +299,7 @@ class History:
         Team.objects.bulk_create(teams)
         links = []
         for team in teams:
-            self._tell(made_at, "team.created", team)
+            self._tell(made_at, "team.created", team, name=team.name)
             size = min(3, len(self.members))
             for member in self.source.sample(self.members, size):
                 joined = max(made_at, member.created_at) + DAY / 2
@@ -312,7 +312,13 @@ class History:
                         updated_at=joined,
                     )
                 )
-                self._tell(joined, "team.joined", team, user=str(member.user_id))
+                self._tell(
+                    joined,
+                    "team.joined",
+                    team,
+                    name=team.name,
+                    user=str(member.user_id),
+                )
         TeamMembership.objects.bulk_create(links)
 
     # Domains and devices

@@ -45,7 +45,9 @@ class TeamManager(TenantManager["Team"]):
         team.full_clean()
         require_team_room(organization_id, using=alias)
         team.save(using=alias, force_insert=True)
-        AuditEvent.objects.db_manager(alias).record("team.created", team)
+        AuditEvent.objects.db_manager(alias).record(
+            "team.created", team, name=team.name
+        )
         return team
 
     async def acreate_team(self, *, name: str, description: str = "") -> Team:
@@ -174,5 +176,9 @@ class Team(StampedModel, TenantModel):
 
     def _record(self, alias: str, action: str, membership: Membership) -> None:
         AuditEvent.objects.db_manager(alias).record(
-            action, self, membership=str(membership.pk), user=str(membership.user_id)
+            action,
+            self,
+            name=self.name,
+            membership=str(membership.pk),
+            user=str(membership.user_id),
         )

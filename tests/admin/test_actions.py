@@ -294,6 +294,27 @@ def test_recent_actions_are_the_organizations(
     assert "Rocket: launched" not in over_all
 
 
+def test_recent_actions_name_the_team_and_the_person(
+    staff: Client, acme: Organization, member: Membership
+) -> None:
+    """Who joined which team is told, and by no key."""
+    with tenancy.scope(acme):
+        Team.objects.create_team(name="Pilots").add(member)
+
+    page = text(staff.get("/admin/"))
+
+    assert "Team: joined" in page
+    assert f"name: Pilots; user: {member.user.email}" in page
+    assert str(member.pk) not in page
+
+
+def test_history_of_an_untouched_row_says_so(staff: Client, ours: Task) -> None:
+    """A row of which the trail has nothing has a page of plain words."""
+    page = text(staff.get(path_of(Task, "history/", ours.pk)))
+
+    assert "No changes are recorded." in page
+
+
 def test_actor_from_outside_is_not_named(staff: Client, ours: Task) -> None:
     """Staff of acme are not told the name of who is no member."""
     stranger = UserFactory(email="stranger@example.com")
@@ -391,6 +412,22 @@ def test_invitation_is_renewed_and_revoked(staff: Client, acme: Organization) ->
     assert "act/revoke/" not in text(revoked)
     late = staff.get(path_of(Invitation, "act/revoke/", invitation.pk), follow=True)
     assert "cannot be done" in text(late)
+
+
+def test_form_to_invite_is_no_question(staff: Client, acme: Organization) -> None:
+    """It is cancelled, not denied, and the way to it leads through the list."""
+    with tenancy.scope(acme):
+        pending = InvitationFactory()
+
+    form = text(staff.get(path_of(Invitation, "add/")))
+    question = text(staff.get(path_of(Invitation, "act/revoke/", pending.pk)))
+
+    assert "No, take me back" in question and "No, take me back" not in form
+    assert "Cancel" in form
+    for page in (form, question):
+        crumbs = page.partition('<ol class="breadcrumbs">')[2].partition("</ol>")[0]
+        assert "Organizations and people" in crumbs
+        assert f'href="{path_of(Invitation)}"' in crumbs
 
 
 def test_invitations_are_revoked_from_the_list(
