@@ -59,9 +59,11 @@ class FaultCommand(BaseCommand):
             CommandError: there is one; the exit status is 1.
         """
         if faults:
-            count = f"{len(faults)} faults" if len(faults) > 1 else "One fault"
+            count, them = f"{len(faults)} faults", "them"
+            if len(faults) == 1:
+                count, them = "One fault", "it"
             raise CommandError(
-                f"{count} found in the database {alias!r}. Mend them, and run "
+                f"{count} found in the database {alias!r}. Mend {them}, and run "
                 f"'{self.name}' again.",
                 returncode=1,
             )

@@ -732,7 +732,7 @@ class PostgreSQLEnforcement(Enforcement):
                 "role",
                 f"The role '{role}' {what}, so every policy is ignored.",
                 "Connect as the application's own role. Make one: "
-                "CREATE ROLE app LOGIN; "
+                "CREATE ROLE app LOGIN PASSWORD '...' CREATEDB; "
                 f"ALTER DATABASE {self.quote(database)} OWNER TO app;"
                 if is_of_server
                 else "Connect as another role, or run: "

@@ -49,7 +49,7 @@ def test_role_when_superuser_is_an_error(superuser: str) -> None:
 
     assert "superuser" in error.msg
     # The server's first role stays what it is: nobody else could give it back.
-    assert "CREATE ROLE" in str(error.hint)
+    assert "CREATE ROLE app LOGIN PASSWORD '...' CREATEDB;" in str(error.hint)
     assert "ALTER ROLE" not in str(error.hint)
 
 
