@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin
+from django.db import models
 
 from project.tracker.models import Attachment, Comment, Label, Project, Task
-from tenancy.admin import TenantAdmin
+from tenancy.admin import TenantAdmin, TenantStackedInline
 
 
 @admin.register(Project)
@@ -19,10 +21,12 @@ class LabelAdmin(TenantAdmin):
     search_fields = ("name",)
 
 
-class CommentInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs only
+class CommentInline(TenantStackedInline):
     model = Comment
-    extra = 0
-    raw_id_fields = ("author",)
+    autocomplete_fields = ("author",)
+    formfield_overrides = {
+        models.TextField: {"widget": forms.Textarea(attrs={"rows": 3})}
+    }
 
 
 @admin.register(Task)
@@ -41,11 +45,11 @@ class TaskAdmin(TenantAdmin):
 class CommentAdmin(TenantAdmin):
     list_display = ("__str__", "task", "author", "created_at")
     list_select_related = ("task", "author__user")
-    raw_id_fields = ("task", "author")
+    autocomplete_fields = ("task", "author")
 
 
 @admin.register(Attachment)
 class AttachmentAdmin(TenantAdmin):
     list_display = ("name", "task", "size", "uploaded_at")
     list_select_related = ("task",)
-    raw_id_fields = ("task",)
+    autocomplete_fields = ("task",)

@@ -51,7 +51,7 @@ FILES = 6
 REVIEWER = "reviewer"
 REVIEWS = ["tracker.view_project", "tracker.view_task", "tracker.add_comment"]
 # Of the first members of an organization; the others are plain members.
-ROLES = ("owner", "member", "admin", REVIEWER)
+ROLES = ("owner", "member", "member", "admin", REVIEWER)
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,24 @@ class SignIn:
     email: str
     name: str
     organizations: tuple[str, ...] = ()
+    is_staff: bool = True
 
     @property
     def about(self) -> str:
         """What the person sees."""
         if not self.organizations:
             return "superuser over all organizations"
-        return "member of " + " and ".join(self.organizations)
+        told = "member of " + " and ".join(self.organizations)
+        return told if self.is_staff else f"{told}, without the admin"
 
 
 SIGN_INS = (
     SignIn("alice@acme.example", "Alice Archer", ("Acme",)),
     SignIn("bob@globex.example", "Bob Brandt", ("Globex",)),
     SignIn("carol@example.com", "Carol Costa", ("Acme", "Globex")),
+    # Whom the superuser can impersonate.
+    SignIn("dave@acme.example", "Dave Dunn", ("Acme",), is_staff=False),
+    SignIn("erin@globex.example", "Erin Engel", ("Globex",), is_staff=False),
     SignIn("admin@example.com", "Ada Admin"),
 )
 
@@ -258,7 +263,11 @@ class _People:
             content_type__app_label="tenancy", codename__startswith="view_"
         )
         group.permissions.set([*allowed, *viewed])
-        staff = [person.email for person in SIGN_INS if person.organizations]
+        staff = [
+            person.email
+            for person in SIGN_INS
+            if person.organizations and person.is_staff
+        ]
         users = User.objects.filter(email__in=staff)
         group.user_set.set(users)
         users.update(is_staff=True)

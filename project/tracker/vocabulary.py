@@ -102,7 +102,7 @@ GENERIC_PROJECTS = (
 
 TITLES = (
     "{thing} stops after {number} minutes",
-    "{thing}: the manual has two chapters {number}",
+    "{thing}: the manual has chapter {number} twice",
     "{thing} does not start in the cold",
     "{thing}: answer the {number} open complaints",
     "{thing} makes a noise like a kettle",

@@ -15,7 +15,7 @@ from selenium.webdriver.support.expected_conditions import presence_of_element_l
 from selenium.webdriver.support.wait import WebDriverWait
 
 import tenancy
-from project.tracker.models import Task
+from project.tracker.models import Comment, Task
 from tests.project.conftest import SECONDS, wait_for
 
 RANDOM_KEY = 7_340_231
@@ -175,3 +175,75 @@ def test_device_is_signed_out_from_another(
 
     assert "/sign-in/" in there.current_url
     assert "Devices" in read(here, f"{server.url}/devices/")
+
+
+LOOK = """
+const style = (selector) => getComputedStyle(document.querySelector(selector));
+return {
+  border: style("main input:not([type='hidden'])").borderColor,
+  weight: style("main button.primary").fontWeight,
+  colon: document.querySelector("main label").textContent.trim().endsWith(":"),
+};
+"""
+
+
+def test_pages_of_the_app_look_like_the_trackers(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """Fields, buttons and labels are the same, and the content begins where it does."""
+    alice = sign_in("Alice Archer")
+    left = "return document.querySelector('h1').getBoundingClientRect().left"
+    looks, edges = [], []
+    for form, page in (("labels/new", "tasks"), ("organization", "members")):
+        alice.get(f"{server.url}/{form}/")
+        looks.append(alice.execute_script(LOOK))
+        alice.get(f"{server.url}/{page}/")
+        edges.append(alice.execute_script(left))
+
+    assert looks[0] == looks[1]
+    assert edges[0] == edges[1]
+
+
+def test_choices_of_members_are_in_line(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """One's own row, which has another word, puts its choice where the others do."""
+    alice = sign_in("Alice Archer")
+
+    alice.get(f"{server.url}/members/")
+    choices = alice.find_elements(By.CSS_SELECTOR, "main select")
+
+    assert len(choices) > 2
+    assert len({choice.rect["x"] for choice in choices}) == 1
+
+
+def test_navigation_is_one_row_on_a_telephone(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """The links stand side by side, and the last one is shown where it is open."""
+    alice = sign_in("Alice Archer")
+    alice.set_window_size(390, 844)
+
+    alice.get(f"{server.url}/account/")
+    links = alice.find_elements(By.CSS_SELECTOR, ".tenancy-nav a")
+
+    assert len({link.rect["y"] for link in links}) == 1
+    assert links[-1].is_displayed()
+
+
+def test_task_in_the_admin_fits_and_names_its_authors(
+    server: LiveServer, sign_in: Callable[[str], WebDriver]
+) -> None:
+    """Neither a screen nor a telephone scrolls aside; comments tell who wrote them."""
+    alice: Any = sign_in("Alice Archer")
+    with tenancy.unscoped("a comment to look for"):
+        comment = Comment.objects.filter(organization__slug="acme")[0]
+        author = str(comment.author)
+    width = "return document.documentElement.scrollWidth - window.innerWidth"
+    for size in (1280, 390):
+        alice.set_window_size(size, 844)
+        alice.get(f"{server.url}/admin/tracker/task/{comment.task_id}/change/")
+
+        assert alice.execute_script(width) <= 0, size
+        chosen = alice.find_elements(By.CSS_SELECTOR, "#comments-group option")
+        assert author in {one.get_attribute("text") for one in chosen}

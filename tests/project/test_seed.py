@@ -153,6 +153,22 @@ def test_sign_ins_are_printed_and_work(client: Client) -> None:
     assert User.objects.get(email="admin@example.com").is_superuser
 
 
+def test_each_organization_has_a_member_without_the_admin() -> None:
+    """Whom the superuser can impersonate is printed, and is plain in each of two."""
+    printed = seed()
+
+    for slug, email in (
+        ("acme", "dave@acme.example"),
+        ("globex", "erin@globex.example"),
+    ):
+        plain = User.objects.get(email=email)
+        assert email in printed and not plain.is_staff
+        with tenancy.unscoped("whose member"):
+            membership = Membership.objects.get(user=plain)
+            assert membership.role.key == "member"
+            assert membership.organization.slug == slug
+
+
 def test_filled_database_is_refused(acme: Organization) -> None:
     """A database that holds data is left alone, with an error that says so."""
     with pytest.raises(CommandError, match="already holds 1 organizations .*--if-empt"):
