@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.contrib.auth import get_user_model
 from django.core.checks import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import StateApps
 from django.db.models import (
     CASCADE,
     Case,
-    Exists,
     ForeignKey,
     Manager,
     ManyToManyField,
@@ -26,7 +24,6 @@ from django.db.models import (
     Model,
     OneToOneField,
     OneToOneRel,
-    OuterRef,
     UniqueConstraint,
     Value,
 )
@@ -47,6 +44,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from tenancy import conf
+from tenancy.choices import LimitedChoices, offer_anybody
 from tenancy.context import Scope, current_scope, require_scope
 from tenancy.exceptions import CrossOrganization, ScopeRequired
 from tenancy.policies import (
@@ -115,12 +113,10 @@ def choose_base_manager(sender: type[Model], **kwargs: Any) -> None:
     sender._meta.base_manager_name = default.name if serves else BASE_MANAGER
 
 
-class _ScopedJoins:
+class _ScopedJoins(LimitedChoices):
     """The part of a relation that adds the scope to ON clauses."""
 
     # The attributes below belong to Field, beside which this class is a base.
-    model: type[Model]
-    remote_field: Any
     name: str
     attname: str
     cache_name: str
@@ -226,10 +222,10 @@ class _ScopedJoins:
             for names, _subject in unique_sets(self.model)
         )
 
-    def formfield(self, **kwargs: Any) -> Any:
-        """Return the form's field; where users are picked, fellow members only."""
-        # Field has it.
-        return super().formfield(**_with_fellow_members(self, kwargs))  # type: ignore[misc]
+    def validate(self, value: Any, model_instance: Model | None) -> None:
+        """Take whichever user code names: whom it offers is a form's to keep."""
+        # Field has it, and asks for the limit.
+        super(_ScopedJoins, offer_anybody(self)).validate(value, model_instance)  # type: ignore[misc]
 
     def _require_held(self, key: Any, alias: str) -> None:
         scope = current_scope()
@@ -554,7 +550,7 @@ def _organization_field(model: type[Model]) -> Any:  # A field, or None.
     )
 
 
-class TenantManyToManyField(_ManyToManyField[_To, _Through]):
+class TenantManyToManyField(LimitedChoices, _ManyToManyField[_To, _Through]):
     """A many-to-many relation of a tenant model.
 
     Takes the arguments of ManyToManyField. The table between the two is itself a
@@ -583,10 +579,6 @@ class TenantManyToManyField(_ManyToManyField[_To, _Through]):
         setattr(
             cls, self.name, TenantManyToManyDescriptor(self.remote_field, reverse=False)
         )
-
-    def formfield(self, **kwargs: Any) -> Any:
-        """Return the form's field; where users are picked, fellow members only."""
-        return super().formfield(**_with_fellow_members(self, kwargs))
 
     def contribute_to_related_class(self, cls: type[Model], related: Any) -> None:
         """Add the accessor of the other side."""
@@ -635,23 +627,6 @@ def _make_through(field: ManyToManyField[Any, Any], model: type[Model]) -> type[
     if _is_current(model):
         attributes["objects"] = TenantQuerySet.as_manager()
     return type(name, (Model,), attributes)
-
-
-def _with_fellow_members(field: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a form field's options, with the users among whom a form picks.
-
-    Users belong to no organization, so that nothing else would keep a form from
-    listing everybody's. A membership's own user is picked among all.
-    """
-    user, membership = get_user_model(), apps.get_model("tenancy", "Membership")
-    if (
-        field.remote_field.model is not user
-        or tenant_field(field.model) is None
-        or field.model is membership
-    ):
-        return options
-    own = membership._default_manager.filter(user=OuterRef("pk"), ended_at__isnull=True)
-    return {"queryset": user._default_manager.filter(Exists(own)), **options}
 
 
 def _set_managed(

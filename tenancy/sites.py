@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseRedirect
@@ -24,6 +25,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from tenancy import conf
+from tenancy.choices import offer_anybody
 from tenancy.context import Key, current_scope, reaches_rows, scope, unscoped
 from tenancy.history import show_history
 from tenancy.impersonation import stop_impersonating
@@ -70,6 +72,16 @@ class Situation:
     has_more: bool = False
     offers_all: bool = False
     overview: str = ""
+
+
+class CompletionView(AutocompleteJsonView):
+    """What completes a choice; of users, fellow members, and anybody to superusers."""
+
+    def process_request(self, request: HttpRequest) -> Any:  # As Django's.
+        """Return the term, the other model's admin, the relation, and its key."""
+        term, model_admin, field, key = super().process_request(request)
+        offered = offer_anybody(field) if _is_superuser(request) else field
+        return term, model_admin, offered, key
 
 
 class TenantAdminSite(admin.AdminSite):
@@ -169,10 +181,11 @@ class TenantAdminSite(admin.AdminSite):
     def autocomplete_view(self, request: HttpRequest) -> Any:  # As Django's.
         """Complete a choice; on the page of an opened row, from its organization."""
         key = request.GET.get("tenancy_organization")
+        complete = CompletionView.as_view(admin_site=self)
         if not key or not _is_superuser(request) or not _is_over_all():
-            return super().autocomplete_view(request)
+            return complete(request)
         with scope(_require_organization(key).pk, user=request.user.pk):
-            return super().autocomplete_view(request)
+            return complete(request)
 
     def get_log_entries(self, request: HttpRequest) -> QuerySet[LogEntry]:
         """Return none: what was done stands in the audit trail, by organization."""

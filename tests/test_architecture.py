@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("predicates", "rows"),
     ("constraints", "indexes", "policies", "querysets"),
+    ("choices",),
     ("browsers", "fields", "documents", "encryption", "operations", "texts"),
     ("challenges", "hosts"),
     (

@@ -9,7 +9,6 @@ from django.db import connection, models
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
-from django.forms import modelform_factory
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 import tenancy
@@ -445,22 +444,3 @@ def test_historical_model_when_read_unscoped_is_everybodys(
 
     with tenancy.unscoped("tests: a data migration"):
         assert historical._default_manager.count() == 2
-
-
-@pytest.mark.parametrize("name", ["author", "readers"])
-def test_formfield_when_users_are_picked_offers_fellow_members(
-    name: str, acme: Organization, globex: Organization, alice: User, bob: User
-) -> None:
-    """A form of a tenant model lists, and takes, members of the organization only."""
-    form_class = modelform_factory(Note, fields=[name])
-
-    with tenancy.scope(acme):
-        form = form_class({name: [bob.pk] if name == "readers" else bob.pk})
-
-        # A form field of a relation has a queryset.
-        assert list(form.fields[name].queryset) == [alice]  # type: ignore[attr-defined]
-        assert name in form.errors
-    with tenancy.scope(globex):
-        form = form_class({name: [bob.pk] if name == "readers" else bob.pk})
-
-        assert name not in form.errors

@@ -17,7 +17,6 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import (
     FieldDoesNotExist,
     PermissionDenied,
-    ValidationError,
 )
 from django.db.models import (
     Exists,
@@ -32,6 +31,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
+from tenancy.choices import fellow_members, offer_anybody
 from tenancy.context import current_scope, reaches_rows, scope
 from tenancy.exceptions import CrossOrganization, TenancyError
 from tenancy.history import show_history
@@ -60,7 +60,7 @@ def pickable_users(request: HttpRequest) -> QuerySet[Any]:
         return users
     if not reaches_rows():
         return users.none()
-    return users.filter(Exists(Membership.objects.filter(user=OuterRef("pk"))))
+    return users.filter(fellow_members())
 
 
 def find_user_fields(prefix: str = "") -> tuple[str, ...]:
@@ -179,25 +179,17 @@ class ScopedFields(SecretiveAdmin):
     def formfield_for_foreignkey(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Offer fellow members only where a user is picked."""
-        if db_field.remote_field.model is get_user_model():
-            kwargs.setdefault("queryset", pickable_users(request))
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        widget = getattr(field, "widget", None)
-        if isinstance(widget, ForeignKeyRawIdWidget):
-            # It names whatever row is posted, by the model's default manager.
-            widget.label_and_url_for_value = functools.partial(  # type: ignore[method-assign]  # of one widget
-                _name_offered, widget.label_and_url_for_value, field
-            )
+        """Offer fellow members only where a user is picked; anybody to superusers."""
+        offered = offer_anybody(db_field) if is_superuser(request) else db_field
+        field = super().formfield_for_foreignkey(offered, request, **kwargs)
         return _keep_in_organization(request, field, db_field)
 
     def formfield_for_manytomany(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Offer fellow members only where users are picked."""
-        if db_field.remote_field.model is get_user_model():
-            kwargs.setdefault("queryset", pickable_users(request))
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        """Offer fellow members only where users are picked; anybody to superusers."""
+        offered = offer_anybody(db_field) if is_superuser(request) else db_field
+        field = super().formfield_for_manytomany(offered, request, **kwargs)
         return _keep_in_organization(request, field, db_field)
 
 
@@ -520,18 +512,6 @@ def _keep_in_organization(request: HttpRequest, field: Any, db_field: Any) -> An
             _add_filter, widget.url_parameters, db_field.remote_field.model, key
         )
     return field
-
-
-def _name_offered(
-    name: Callable[[Any], tuple[str, str]], field: Any, value: Any
-) -> tuple[str, str]:
-    """Return what a row is called, and its page; nothing of one that is no choice."""
-    key = field.to_field_name or "pk"
-    try:
-        is_offered = field.queryset.filter(**{key: value}).exists()
-    except (ValueError, ValidationError):
-        is_offered = False
-    return name(value) if is_offered else ("", "")
 
 
 def _add_organization(get_url: Callable[[], str], key: str) -> str:

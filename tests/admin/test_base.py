@@ -8,14 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db.models.signals import pre_delete
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Task
+from tenancy.admin import TenantAdmin
 from tenancy.models import (
     Membership,
     Organization,
@@ -27,6 +29,7 @@ from tenancy.models import (
 )
 from tenancy.testing import UserFactory
 from tests.admin.conftest import sign_in
+from tests.admin.site_urls import site
 from tests.apps.notebook.models import Note
 
 pytestmark = pytest.mark.django_db
@@ -184,6 +187,64 @@ def test_user_picker_offers_fellow_members(
 
     assert own == {alice.email}
     assert {alice.email, bob.email} <= every
+
+
+def test_superuser_picks_anybody(root: Client, acme: Organization, bob: User) -> None:
+    """Within an organization too, a superuser is offered everybody, and takes them."""
+    asked = {"app_label": "tenancy", "model_name": "membership", "field_name": "user"}
+    with tenancy.scope(acme):
+        role = Role.objects.get(key="member")
+
+    offered = root.get("/admin/autocomplete/", asked).json()["results"]
+    root.post(
+        "/admin/tenancy/membership/add/", {"user": str(bob.pk), "role": str(role.pk)}
+    )
+
+    assert bob.email in {row["text"] for row in offered}
+    with tenancy.scope(acme):
+        assert Membership.objects.filter(user=bob).exists()
+
+
+@pytest.mark.parametrize("kind", [admin.ModelAdmin, TenantAdmin])
+@pytest.mark.parametrize("raw", [(), ("author", "readers")])
+def test_form_of_any_admin_offers_fellow_members(
+    kind: Any,
+    raw: Any,
+    acme: Organization,
+    globex: Organization,
+    alice: User,
+    bob: User,
+    settings: Settings,
+) -> None:
+    """Django's own admin, in which users are ordered, names and takes no stranger."""
+    settings.ROOT_URLCONF = "tests.admin.site_urls"
+    note_admin = type("Admin", (kind,), {"raw_id_fields": raw})(Note, site)
+    request = RequestFactory().get("/")
+    request.user = alice
+
+    with tenancy.scope(acme):
+        form_class = note_admin.get_form(request, fields=["author", "readers"])
+        readers = str(bob.pk) if raw else [str(bob.pk)]
+        form = form_class({"author": str(bob.pk), "readers": readers})
+
+        assert list(form.errors) == ["author", "readers"]
+        assert bob.email not in str(form)
+        assert alice.email in str(form_class({"author": str(alice.pk)}))
+
+
+def test_former_member_is_shown_no_more(
+    staff: Client, acme: Organization, globex: Organization, bob: User
+) -> None:
+    """Who has left is no user of acme's admin, and is not picked there."""
+    with tenancy.scope(acme):
+        Membership.objects.add(user=bob).end()
+    page = f"/admin/tenancy/user/{bob.pk}"
+    asked = "app_label=tenancy&model_name=membership&field_name=user&term=bob"
+
+    assert bob.email not in text(staff.get("/admin/tenancy/user/?q=bob"))
+    assert staff.get(f"{page}/change/").status_code == 302
+    assert staff.get(f"{page}/history/").status_code == 302
+    assert bob.email not in text(staff.get(f"/admin/autocomplete/?{asked}"))
 
 
 def test_crafted_user_is_invalid(
