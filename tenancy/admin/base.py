@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
-from django.contrib.admin.utils import get_fields_from_path, unquote
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteMixin, ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
@@ -31,6 +31,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
+from tenancy.admin.filters import offer_named
 from tenancy.choices import fellow_members, offer_anybody
 from tenancy.context import current_scope, reaches_rows, scope
 from tenancy.exceptions import CrossOrganization, TenancyError
@@ -235,10 +236,7 @@ class ScopedAdmin(ScopedFields, RefusingAdmin):
     def get_list_filter(self, request: HttpRequest) -> Any:
         """Return the filters; of users, those whom the rows of the list name."""
         return [
-            (one, admin.RelatedOnlyFieldListFilter)
-            if isinstance(one, str) and _leads_to_users(self.model, one)
-            else one
-            for one in super().get_list_filter(request)
+            offer_named(self.model, one) for one in super().get_list_filter(request)
         ]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -524,12 +522,6 @@ def _add_filter(
     name = _require_tenant_field(model).name
     lookup = "pk__exact" if name == model._meta.pk.name else f"{name}__id__exact"
     return {**get_parameters(), lookup: key}
-
-
-def _leads_to_users(model: type[Model], path: str) -> bool:
-    """Return whether a filter offers users, of whom there are others' too."""
-    field: Any = get_fields_from_path(model, path)[-1]  # Any: or a relation to it.
-    return field.is_relation and field.related_model is get_user_model()
 
 
 def _is_archived(request: HttpRequest) -> bool:
