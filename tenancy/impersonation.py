@@ -24,7 +24,7 @@ from tenancy.context import LookUp, look_up, scope
 from tenancy.exceptions import ImpersonationRefused
 from tenancy.models import AuditEvent, Membership
 from tenancy.origin import Origin, acting_from
-from tenancy.sessions import IMPERSONATION, SessionStore, find_ip_address
+from tenancy.sessions import DOMAIN, IMPERSONATION, SessionStore, find_ip_address
 
 logger = logging.getLogger("tenancy")
 
@@ -55,7 +55,8 @@ def impersonate(request: HttpRequest, user: Any, *, reason: str) -> None:
     until = timezone.now() + conf.impersonation_age()
     own = {
         name: session[name]
-        for name in (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY)
+        for name in (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY, DOMAIN)
+        if name in session
     }
     session.flush()
     session[IMPERSONATION] = {
@@ -63,6 +64,8 @@ def impersonate(request: HttpRequest, user: Any, *, reason: str) -> None:
         "until": until.isoformat(),
         "own": own,
     }
+    if DOMAIN in own:
+        session[DOMAIN] = own[DOMAIN]
     session[SESSION_KEY] = user._meta.pk.value_to_string(user)
     session[BACKEND_SESSION_KEY] = own[BACKEND_SESSION_KEY]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()

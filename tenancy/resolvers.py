@@ -266,7 +266,7 @@ class Resolvers:
         named = [address for address in found if address is not None]
         slugs = {address.slug for address in named if address.slug is not None}
         if len(slugs) > 1:
-            return [replace(address, slug="", host=None) for address in named]
+            return [replace(address, slug="") for address in named]
         return named
 
     def build_url(self, request: HttpRequest, slug: str, path: str) -> str | None:

@@ -28,12 +28,18 @@ from tenancy.context import LookUp, look_up
 from tenancy.exceptions import CrossOrganization
 from tenancy.models import Membership, Session
 from tenancy.models.session import SessionManager
-from tenancy.resolvers import Address
+from tenancy.resolvers import Address, Resolvers, merge_addresses
 from tenancy.tokens import digest_token
 from tenancy.transactions import take_locks, verb
 
 IMPERSONATION = "_tenancy_impersonation"
 """The key of the data under which an impersonation is described."""
+
+DOMAIN = "_tenancy_domain"
+"""The key of the data, in any engine, under which stands where somebody signed in.
+
+It is an organization's own domain; at the site's hosts there is none.
+"""
 
 _EXPIRY = "_session_expiry"  # Django's own key.
 _DAYS_IN_AGE = 7
@@ -66,6 +72,8 @@ class SessionStore(SessionBase):
         self._row_expiry: Any = None  # What the data say, as JSON holds it.
         self._chosen: Key | None = _UNSET
         self._device: tuple[str | None, str] | None = None
+        # Where the request was sent; not known outside of one.
+        self._domain: str | None = _UNSET
         # Which memberships are read together with the row: None for none.
         self._join: _Join | None = None
         self._joined: list[Session] = []
@@ -110,6 +118,19 @@ class SessionStore(SessionBase):
         """Keep the browser's name and address, for the list of devices."""
         agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")
         self._device = (find_ip_address(request), agent[:500])
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the data were read, or put in, already."""
+        return hasattr(self, "_session_cache")
+
+    def note_domain(self, domain: str | None) -> None:
+        """Take the session, when it is read, for nobody's if it is of another host.
+
+        Args:
+            domain (str | None): to which the request was sent; None of the site's own.
+        """
+        self._domain = domain
 
     def join_memberships(self, address: Address | None = None) -> None:
         """Read the user and memberships together with the row, when that is read.
@@ -305,6 +326,9 @@ class SessionStore(SessionBase):
             security_logger.warning("Session data of another user")
             self._session_key = None
             return {}
+        if self._domain is not _UNSET and not is_of_domain(data, self._domain):
+            self._session_key = None
+            return {}
         self._keep(row, data)
         if self._is_due(row, data):
             # Django's middleware saves it then, and sends the cookie again.
@@ -425,6 +449,40 @@ def note_device(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     if isinstance(session, SessionStore):
         session.note_device(request)
+
+
+@receiver(user_logged_in, dispatch_uid="tenancy.sessions.keep_domain")
+def keep_domain(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
+    """Make a session, of any engine, the domain's at which somebody signs in."""
+    domain = _find_domain(request)
+    if domain is not None:
+        request.session[DOMAIN] = domain
+    elif hasattr(request, "session"):
+        request.session.pop(DOMAIN, None)
+
+
+def is_of_domain(data: Any, domain: str | None) -> bool:
+    """Return whether a session may be used where a request was sent.
+
+    The owner of a domain, who decides which server answers there, can receive the
+    cookies that belong to it: what they open is that organization's, and no more.
+
+    Args:
+        data (SessionBase | dict): those of the session.
+        domain (str | None): an organization's own; None of the site's hosts.
+    Returns:
+        bool: True also where nobody is signed in by it.
+    """
+    return SESSION_KEY not in data or data.get(DOMAIN) == domain
+
+
+def _find_domain(request: HttpRequest) -> str | None:
+    """Return the domain of an organization's to which a request was sent, or None."""
+    if "SERVER_NAME" not in request.META:
+        # A test client's force_login() has a request of no host.
+        return None
+    address = merge_addresses(Resolvers().find_addresses(request))
+    return None if address is None else address.host
 
 
 def _ended() -> SessionEnded:

@@ -22,7 +22,7 @@ from tenancy.context import Key, LookUp, Scope, in_no_scope, look_up
 from tenancy.models import Domain, Membership
 from tenancy.origin import Origin
 from tenancy.resolvers import Resolvers, build_site_url, merge_addresses
-from tenancy.sessions import SessionStore, find_ip_address
+from tenancy.sessions import SessionStore, find_ip_address, is_of_domain
 
 SESSION_KEY = "tenancy_organization"
 """The key of the session under which the chosen organization's key is kept."""
@@ -58,10 +58,13 @@ class Visit:
         self._origin = Origin(find_ip_address(request))
         self.is_loaded = False
         """Whether anything was asked for."""
+        if isinstance(request.session, SessionStore) and request.session.is_read:
+            self._leave_foreign_session()
         session = request.session
         self._store = session if isinstance(session, SessionStore) else None
         if self._store is not None:
             self._store.note_device(request)
+            self._store.note_domain(self._domain)
             self._store.join_memberships(address)
             if _is_unread(request.user):
                 self._promise_user()
@@ -79,7 +82,11 @@ class Visit:
     @property
     def is_at_domain(self) -> bool:
         """Whether the request was sent to a host that may be an organization's own."""
-        return self._address is not None and self._address.host is not None
+        return self._domain is not None
+
+    @property
+    def _domain(self) -> str | None:
+        return None if self._address is None else self._address.host
 
     @property
     def prefix(self) -> str:
@@ -240,6 +247,12 @@ class Visit:
         self._lazy_user = SimpleLazyObject(lambda: self.user)
         self._request.user, self._request.auser = self._lazy_user, auser
 
+    def _leave_foreign_session(self) -> None:
+        """Take another session, of nobody's, in place of one of another host."""
+        if not is_of_domain(self._request.session, self._domain):
+            self._request.session = type(self._request.session)()
+            self._tell_user(AnonymousUser())
+
     def _tell_user(self, user: Any) -> None:
         """Keep Django from asking again, and from awaiting on its own."""
 
@@ -250,6 +263,8 @@ class Visit:
 
     def _find_user(self) -> Any:
         request, store = self._request, self._store
+        if store is None:
+            self._leave_foreign_session()
         if self._lazy_user is None:
             return request.user
         if request.user is not self._lazy_user:

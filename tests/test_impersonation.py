@@ -23,9 +23,11 @@ from tenancy.impersonation import (
     impersonate,
     stop_impersonating,
 )
-from tenancy.models import AuditEvent, Organization, Session, User
+from tenancy.models import AuditEvent, Membership, Organization, Session, User
 from tenancy.origin import current_origin
 from tenancy.signals import impersonation_started, impersonation_stopped
+from tenancy.testing import DomainFactory
+from tests.domains import sign_in_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -119,6 +121,29 @@ def who(client: Client) -> Any:
 def trail(organization: Organization) -> list[AuditEvent]:
     with tenancy.scope(organization):
         return list(AuditEvent.objects.order_by("occurred_at", "id"))
+
+
+def test_impersonation_stays_at_the_domain(
+    client: Client, root: User, alice: User, acme: Organization, settings: Settings
+) -> None:
+    """What begins at an organization's domain is nobody's elsewhere, and so it ends."""
+    settings.TENANCY_BASE_DOMAIN = "example.com"
+    settings.TENANCY_RESOLVERS = ["tenancy.resolvers.DomainResolver"]
+    DomainFactory(organization=acme, host="tasks.acme.test", is_verified=True)
+    with tenancy.scope(acme):
+        Membership.objects.create(user=root)
+    client.defaults["HTTP_HOST"] = "tasks.acme.test"
+    sign_in_at("tasks.acme.test", client)
+
+    def seen_elsewhere() -> Any:
+        thief = Client(headers={"host": "example.com"})
+        thief.cookies["sessionid"] = client.cookies["sessionid"].value
+        return who(thief)
+
+    begin(client, alice)
+    assert (who(client), seen_elsewhere()) == (alice.email, "AnonymousUser")
+    client.get("/stop/")
+    assert (who(client), seen_elsewhere()) == (root.email, "AnonymousUser")
 
 
 @pytest.mark.parametrize("mode", ["", "-async"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf.urls.i18n import i18n_patterns
+from django.contrib.auth import login
 from django.contrib.auth.views import PasswordResetView
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.db import connection
@@ -36,6 +37,7 @@ from tenancy.resolvers import (
 )
 from tenancy.testing import DomainFactory
 from tenancy.visits import require_visit
+from tests.domains import sign_in_at
 
 Get = Callable[..., Any]  # A test client's response has more than HttpResponse.
 
@@ -83,6 +85,19 @@ def tell_organization(request: Any) -> HttpResponse:
 
 
 @sign_in_step
+def enter_as(request: HttpRequest) -> HttpResponse:
+    user = User.objects.get(email=request.POST["email"])
+    login(request, user, "tenancy.auth.OrganizationBackend")
+    request.session["cart"] = "3 chairs"
+    return HttpResponse()
+
+
+def show_cart(request: HttpRequest) -> HttpResponse:
+    # It asks the session alone, and never who is there.
+    return HttpResponse(request.session.get("cart", ""))
+
+
+@sign_in_step
 def ask_second_factor(request: Any) -> HttpResponse:
     return tell_organization(request)
 
@@ -109,6 +124,8 @@ urlpatterns: list[Any] = [
     path("stream/", stream),
     path("link/<slug:slug>/", link),
     path("enter/", tell_organization),
+    path("enter-as/", enter_as),
+    path("cart/", show_cart),
     path("second-factor/", ask_second_factor),
     path("reset/", ResetView.as_view()),
     path("site/", site_host_required(enter_site)),
@@ -121,6 +138,28 @@ def read_session(get_response: Callable[[HttpRequest], Any]) -> Any:
 
     def answer(request: HttpRequest) -> Any:
         request.session.get("anything")
+        return get_response(request)
+
+    return answer
+
+
+def read_user(get_response: Callable[[HttpRequest], Any]) -> Any:
+    """A middleware that asks who is there before TenancyMiddleware does."""
+
+    def answer(request: HttpRequest) -> Any:
+        _ = request.user.is_authenticated
+        return get_response(request)
+
+    return answer
+
+
+def sign_in_first(get_response: Callable[[HttpRequest], Any]) -> Any:
+    """A middleware that signs in before TenancyMiddleware, as RemoteUserMiddleware."""
+
+    def answer(request: HttpRequest) -> Any:
+        if not request.user.is_authenticated:
+            user = User.objects.get(email="alice@acme.example")
+            login(request, user, "tenancy.auth.OrganizationBackend")
         return get_response(request)
 
     return answer
@@ -154,14 +193,19 @@ def _addresses(settings: Settings) -> None:
 
 
 @pytest.fixture(params=["sync", "async"])
-def make_get(request: pytest.FixtureRequest) -> Callable[[User | None], Get]:
-    """Make what gets an address as a user, by the sync or the async handler."""
+def make_get(request: pytest.FixtureRequest) -> Callable[..., Get]:
+    """Make what gets an address as a user, by the sync or the async handler.
 
-    def make(user: User | None) -> Get:
+    The user is signed in at the site's hosts, or at the domain that is given.
+    """
+
+    def make(user: User | None, domain: str | None = None) -> Get:
         is_async = request.param == "async"
         client: Any = HostClient() if is_async else Client()
         if user is not None:
             client.force_login(user)
+            if domain is not None:
+                sign_in_at(domain, client)
 
         def get(
             address: str, host: str = "example.com", method: str = "get", **extra: Any
@@ -176,7 +220,7 @@ def make_get(request: pytest.FixtureRequest) -> Callable[[User | None], Get]:
 
 
 @pytest.fixture
-def get(make_get: Callable[[User | None], Get], alice: User, acme: Organization) -> Get:
+def get(make_get: Callable[..., Get], alice: User, acme: Organization) -> Get:
     """Get an address as alice of acme."""
     return make_get(alice)
 
@@ -211,7 +255,7 @@ def test_member_is_in_the_named_organization(
 
 @pytest.mark.parametrize("how", NAMED, ids=["subdomain", "path", "header"])
 def test_refused_and_unknown_are_alike(
-    get: Get, make_get: Callable[[User | None], Get], globex: Organization, how: Any
+    get: Get, make_get: Callable[..., Get], globex: Organization, how: Any
 ) -> None:
     """Another organization's address is answered like one of none, by as many queries.
 
@@ -234,7 +278,7 @@ def test_refused_and_unknown_are_alike(
 @pytest.mark.parametrize("how", NAMED, ids=["subdomain", "path", "header"])
 @pytest.mark.parametrize("state", ["ended", "archived"])
 def test_past_member_is_a_stranger(
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     bob: User,
     alice: User,
     acme: Organization,
@@ -255,7 +299,7 @@ def test_past_member_is_a_stranger(
 @pytest.mark.parametrize("how", NAMED, ids=["subdomain", "path", "header"])
 def test_suspended_has_a_page_for_members(
     get: Get,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     acme: Organization,
     bob: User,
     globex: Organization,
@@ -282,7 +326,7 @@ def test_suspended_has_a_page_for_members(
 )
 def test_old_slug_redirects_members_who_read(
     get: Get,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     acme: Organization,
     bob: User,
     globex: Organization,
@@ -379,7 +423,7 @@ def test_language_in_the_path_stands_behind_the_organization(
     ],
 )
 def test_trick_addresses_name_nobody(
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     alice: User,
     acme: Organization,
     globex: Organization,
@@ -487,7 +531,7 @@ def test_header_that_names_none_is_no_address(get: Get) -> None:
 
 
 def test_failing_resolver_stops(
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     alice: User,
     acme: Organization,
     settings: Settings,
@@ -563,9 +607,14 @@ def see(ask: Get, host: str, address: str = "/show/", **kw: Any) -> Any:
     "host", [HOST, HOST.upper(), f"{HOST}.", f"{HOST}:8000", f"{HOST}.:8000"]
 )
 def test_member_is_in_the_organization_of_the_domain(
-    domain: Domain, get: Get, acme: Organization, host: str
+    domain: Domain,
+    make_get: Callable[..., Get],
+    alice: User,
+    acme: Organization,
+    host: str,
 ) -> None:
     """A host that is verified is answered in its organization's scope, by one query."""
+    get = make_get(alice, HOST)
     with CaptureQueriesContext(connection) as queries:
         response = get("/show/", host=host)
 
@@ -578,7 +627,8 @@ def test_member_is_in_the_organization_of_the_domain(
 def test_domain_of_nobody_is_an_unknown_organization(
     domain: Domain,
     get: Get,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
+    alice: User,
     acme: Organization,
     globex: Organization,
 ) -> None:
@@ -588,7 +638,7 @@ def test_domain_of_nobody_is_an_unknown_organization(
     DomainFactory(organization=globex, host="lent.test")
 
     members = [
-        see(get, host)
+        see(make_get(alice, host), host)
         for host in ("globex.test", "new.test", "nobody.test", f"x.{HOST}")
     ]
     strangers = [
@@ -604,8 +654,8 @@ def test_domain_of_nobody_is_an_unknown_organization(
 @pytest.mark.parametrize("status", ["suspended", "archived"])
 def test_domain_of_organization_that_is_not_active(
     domain: Domain,
-    get: Get,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
+    alice: User,
     acme: Organization,
     bob: User,
     status: str,
@@ -617,14 +667,12 @@ def test_domain_of_organization_that_is_not_active(
         else:
             acme.archive()
 
-    for user in (None, bob):
-        ask = make_get(user)
-        assert see(ask, HOST) == see(ask, "nobody.test")
+    for user in (None, bob) if status == "suspended" else (None, bob, alice):
+        here, nowhere = make_get(user, HOST), make_get(user, "nobody.test")
+        assert see(here, HOST) == see(nowhere, "nobody.test")
     if status == "suspended":
-        page = get("/show/", host=HOST)
+        page = make_get(alice, HOST)("/show/", host=HOST)
         assert page.status_code == 403 and b"Acme is suspended" in page.content
-    else:
-        assert see(get, HOST) == see(get, "nobody.test")
 
 
 @pytest.mark.parametrize(
@@ -651,21 +699,21 @@ def test_trick_hosts_name_nobody(
 
 
 def test_forwarded_host_is_believed_as_django_says(
-    domain: Domain, get: Get, settings: Settings
+    domain: Domain, make_get: Callable[..., Get], alice: User, settings: Settings
 ) -> None:
     """X-Forwarded-Host names a domain where USE_X_FORWARDED_HOST says so."""
     forwarded = {"x-forwarded-host": HOST}
+    evil = make_get(alice, "evil.test")
 
-    assert get("/show/", host="evil.test", **forwarded).status_code == 404
+    assert evil("/show/", host="evil.test", **forwarded).status_code == 404
     settings.USE_X_FORWARDED_HOST = True
-    told = get("/show/", host="evil.test", **forwarded).json()
+    told = make_get(alice, HOST)("/show/", host="evil.test", **forwarded).json()
     assert told["organization"] == "acme"
 
 
 def test_domain_and_other_addresses_name_the_same(
     domain: Domain,
-    get: Get,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     alice: User,
     acme: Organization,
     globex: Organization,
@@ -673,13 +721,13 @@ def test_domain_and_other_addresses_name_the_same(
     """A path of the domain's own organization is one more name; another's is nobody."""
     with tenancy.scope(globex):
         Membership.objects.create(user=alice)
+    get = make_get(alice, HOST)
 
     assert get("/o/acme/show/", host=HOST).json()["organization"] == "acme"
     for slug in ("globex", "nobody"):
         assert get(f"/o/{slug}/show/", host=HOST).status_code == 404
-    assert get("/o/globex/show/").json()["organization"] == "globex"
     for ask in (get, make_get(None)):
-        assert see(ask, HOST, "/o/nobody/show/") == see(ask, "no.test", "/o/x/show/")
+        assert see(ask, HOST, "/o/nobody/show/") == see(ask, HOST, "/o/x/show/")
 
 
 def test_choice_that_differs_from_the_domain_is_refused(
@@ -690,16 +738,16 @@ def test_choice_that_differs_from_the_domain_is_refused(
         Membership.objects.create(user=alice)
     client = Client(headers={"host": HOST})
     client.force_login(alice)
+    sign_in_at(HOST, client)
 
-    assert client.get("/show/").json()["organization"] == "acme"
-    client.post("/switch/", {"key": str(acme.pk)})
-    assert client.get("/show/").json()["organization"] == "acme"
-    client.post("/switch/", {"key": str(globex.pk)})
-    assert client.get("/show/").json()["organization"] == "acme"
-    site = {"host": "example.com"}
-    client.post("/switch/", {"key": str(globex.pk)}, headers=site)
+    for organization in (acme, globex):
+        client.post("/switch/", {"key": str(organization.pk)})
+        assert client.get("/show/").json()["organization"] == "acme"
+    with tenancy.scope(globex):
+        membership = Membership.objects.get(user=alice)
+    with tenancy.scope(user=alice):
+        Session.objects.update(membership=membership)
     assert client.get("/show/").status_code == 404
-    assert client.get("/show/", headers=site).json()["organization"] == "globex"
 
 
 def test_session_that_was_read_before_is_enough_at_a_domain(
@@ -712,14 +760,117 @@ def test_session_that_was_read_before_is_enough_at_a_domain(
     for settings.SESSION_ENGINE in engines:
         client = Client(headers={"host": HOST})
         client.force_login(alice)
+        sign_in_at(HOST, client)
 
         assert client.get("/show/").json()["organization"] == "acme"
+        sign_in_at("globex.test", client)
         other = client.get("/show/", headers={"host": "globex.test"})
         assert other.status_code == 404
 
 
+ENGINES = [
+    "tenancy.sessions",
+    *(
+        f"django.contrib.sessions.backends.{name}"
+        for name in ("db", "cached_db", "cache", "signed_cookies")
+    ),
+]
+
+
+@pytest.fixture(params=["read", "unread"])
+def sign_in(
+    request: pytest.FixtureRequest,
+    alice: User,
+    globex: Organization,
+    settings: Settings,
+) -> Callable[[str], Callable[[], Client]]:
+    """Sign alice in, of both organizations; return what copies her cookie's holder."""
+    settings.AUTHENTICATION_BACKENDS = ["tenancy.auth.OrganizationBackend"]
+    if request.param == "read":
+        settings.MIDDLEWARE.insert(-1, f"{__name__}.read_user")
+    with tenancy.scope(globex):
+        Membership.objects.create(user=alice)
+    DomainFactory(organization=globex, host="globex.test", is_verified=True)
+
+    def sign_in_at_host(host: str) -> Callable[[], Client]:
+        browser = Client(headers={"host": host})
+        browser.post("/enter-as/", {"email": alice.email})
+        cookie = browser.cookies["sessionid"].value
+
+        def copy() -> Client:
+            client = Client()
+            client.cookies["sessionid"] = cookie
+            return client
+
+        return copy
+
+    return sign_in_at_host
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_session_of_a_domain_is_nobody_elsewhere(
+    domain: Domain,
+    sign_in: Callable[[str], Callable[[], Client]],
+    settings: Settings,
+    engine: str,
+) -> None:
+    """Who receives a domain's cookies opens what is of the domain, and no more."""
+    settings.SESSION_ENGINE = engine
+    copy = sign_in(HOST)
+
+    for address, host in (
+        ("/o/acme/show/", "example.com"),
+        ("/o/globex/show/", "example.com"),
+        ("/show/", "acme.example.com"),
+        ("/show/", "globex.example.com"),
+        ("/o/globex/show/", HOST),
+    ):
+        assert copy().get(address, headers={"host": host}).status_code == 404
+    site = copy().get("/show/", headers={"host": "example.com"})
+    assert site.json()["organization"] is None
+    assert site.cookies["sessionid"].value == ""
+    assert copy().get("/cart/", headers={"host": "example.com"}).content == b""
+    assert copy().get("/show/", headers={"host": "globex.test"}).status_code == 302
+    # None of this has ended it.
+    told = copy().get("/show/", headers={"host": HOST}).json()
+    assert told["organization"] == "acme"
+    assert copy().get("/cart/", headers={"host": HOST}).content == b"3 chairs"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_session_of_the_site_is_nobody_at_a_domain(
+    domain: Domain,
+    sign_in: Callable[[str], Callable[[], Client]],
+    settings: Settings,
+    engine: str,
+) -> None:
+    """A session that began at the site's host is good at all of the site's hosts."""
+    settings.SESSION_ENGINE = engine
+    copy = sign_in("example.com")
+
+    assert copy().get("/show/", headers={"host": HOST}).status_code == 302
+    for address, host in (
+        ("/o/acme/show/", "example.com"),
+        ("/show/", "acme.example.com"),
+    ):
+        told = copy().get(address, headers={"host": host}).json()
+        assert told["organization"] == "acme"
+
+
+def test_session_that_begins_before_the_middleware_is_the_domains(
+    domain: Domain, alice: User, settings: Settings
+) -> None:
+    """Where another middleware signs in, the host is asked all the same."""
+    settings.MIDDLEWARE.insert(-1, f"{__name__}.sign_in_first")
+    client = Client(headers={"host": HOST})
+
+    assert client.get("/show/").json()["organization"] == "acme"
+    assert client.get("/show/").json()["organization"] == "acme"
+    assert client.session["_tenancy_domain"] == HOST
+
+
 def test_signed_out_can_sign_in_at_a_domain_only(
-    domain: Domain, make_get: Callable[[User | None], Get], settings: Settings
+    domain: Domain, make_get: Callable[..., Get], settings: Settings
 ) -> None:
     """Who is not signed in is led to the page of LOGIN_URL, and steps beside it."""
     settings.LOGIN_URL = "/enter/"
@@ -750,16 +901,19 @@ def test_password_is_reset_at_the_site_only(domain: Domain, get: Get) -> None:
 
 def test_links_stay_at_the_domain_or_lead_there(
     domain: Domain,
-    make_get: Callable[[User | None], Get],
+    make_get: Callable[..., Get],
     alice: User,
     globex: Organization,
     settings: Settings,
 ) -> None:
     """A link into the organization stays at its domain; others lead to a host."""
 
+    def domain_of(host: str) -> str | None:
+        return None if host == "example.com" else HOST
+
     def link(slug: str, host: str) -> str:
         # The handler reads the resolvers once.
-        page = make_get(alice)(f"/link/{slug}/", host=host)
+        page = make_get(alice, domain_of(host))(f"/link/{slug}/", host=host)
         return str(page.content.decode())
 
     assert link("acme", HOST) == "/show/"

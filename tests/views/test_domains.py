@@ -11,6 +11,7 @@ from pytest_django import Settings
 import tenancy
 from tenancy.models import Domain, Membership, Organization, Role, User
 from tenancy.testing import DomainFactory
+from tests.domains import sign_in_at
 from tests.nameserver import NameServer
 from tests.views.conftest import sign_in
 
@@ -137,6 +138,7 @@ def test_settings_lead_to_domains_where_they_are_used(
 ) -> None:
     """The link to the page is there where a resolver asks for domains."""
     client = sign_in(alice)
+    sign_in_at(HOST, client)
 
     assert PAGE in client.get("/organization/", HTTP_HOST=HOST).content.decode()
     settings.TENANCY_RESOLVERS = ["tenancy.resolvers.SessionResolver"]
@@ -169,6 +171,7 @@ def test_switch_at_a_domain_leads_to_another_host(
         Membership.objects.add(user=alice)
     browser = Client(headers={"host": HOST})
     browser.force_login(alice)
+    sign_in_at(HOST, browser)
 
     switched = browser.post("/organizations/switch/", {"organization": globex.pk})
     made = browser.post("/organizations/new/", {"name": "Initech"})
@@ -187,6 +190,7 @@ def test_mails_never_name_a_domain(
 ) -> None:
     """Links with secrets lead to the site's own host, whichever was asked."""
     client = sign_in(alice)
+    sign_in_at(HOST, client)
     data = {"email": "eve@example.org", "role": _member_role(domain)}
 
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]  # pytest-django's fixture
