@@ -27,13 +27,14 @@ class TenancyConfig(AppConfig):
             settings.TENANCY_ORGANIZATION_MODEL = conf.DEFAULT_ORGANIZATION_MODEL
 
     def ready(self) -> None:
-        """Register what watches connections and queries, and the checks."""
-        from tenancy import checks, connections, querysets, rows
+        """Register what watches connections, queries and caches, and the checks."""
+        from tenancy import caches, checks, connections, querysets, rows
 
         connections.install()
         querysets.restrict_trimmed_queries()
         querysets.restrict_batches()
         rows.watch_rows()
+        caches.separate_keys()
         checks.register()
 
 

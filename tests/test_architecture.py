@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("exceptions", "signals"),
     ("context", "conf", "currencies", "identifiers", "origin", "seals", "tokens"),
     ("backends",),
-    ("predicates", "rows"),
+    ("caches", "predicates", "rows"),
     ("constraints", "indexes", "policies", "querysets"),
     ("choices",),
     ("browsers", "fields", "documents", "encryption", "operations", "texts"),

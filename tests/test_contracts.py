@@ -11,6 +11,7 @@ from django.contrib.contenttypes.fields import (
     GenericRelation,
     ReverseGenericManyToOneDescriptor,
 )
+from django.core.cache.utils import make_template_fragment_key
 from django.db import connection, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
@@ -36,6 +37,7 @@ from django.db.models.query import EmptyQuerySet, RawQuerySet
 from django.db.models.sql import DeleteQuery, Query, UpdateQuery
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import AND, WhereNode
+from django.utils import cache as pages
 
 import tenancy
 from project.tracker.models import Project, Task
@@ -252,6 +254,29 @@ def test_validation_when_form_excludes_passes_it_on() -> None:
     """The names that a form leaves out arrive as "exclude"."""
     for method in ("clean_fields", "validate_unique", "validate_constraints"):
         assert parameters(getattr(Model, method))[1] == "exclude"
+
+
+# Caches and pickles (caches.py, models/tenant_model.py)
+
+
+def test_key_when_cached_passes_one_name() -> None:
+    """Both keys of a page end in one function, a fragment's in one template."""
+    private: Any = pages  # django-stubs leaves these out.
+
+    for function in (private._generate_cache_key, private._generate_cache_header_key):
+        assert "return _i18n_cache_key_suffix(request, cache_key)" in inspect.getsource(
+            function
+        )
+    assert "return TEMPLATE_FRAGMENT_KEY_TEMPLATE % (" in inspect.getsource(
+        make_template_fragment_key
+    )
+
+
+def test_row_when_pickled_is_made_of_three_parts() -> None:
+    """Model.__reduce__() names what makes the row, its model, and the state."""
+    source = inspect.getsource(Model.__reduce__)
+
+    assert "return model_unpickle, (class_id,), data" in source
 
 
 # Building models (fields.py)

@@ -613,8 +613,8 @@ def test_pickled_queryset_when_in_another_scope_raises(
         values = pickle.dumps(Note.objects.values("code"))
 
     with tenancy.scope(ours.organization):
-        for text in (filled, values):
-            with pytest.raises(CrossOrganization, match="Build the query"):
+        for text, words in ((filled, "A pickled Note"), (values, "Build the query")):
+            with pytest.raises(CrossOrganization, match=words):
                 list(pickle.loads(text))
         rows = Note.objects.all()
         rows.query = pickle.loads(query)

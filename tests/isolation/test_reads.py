@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickle
@@ -759,13 +760,53 @@ def test_dumpdata_when_in_scope_holds_its_rows(
     assert "secret" not in text
 
 
-def test_copied_row_when_pickled_shows_no_more(ours: Rows, theirs: Rows) -> None:
+def test_row_when_copied_is_copied_in_any_scope(ours: Rows, theirs: Rows) -> None:
+    """Whoever holds a row may copy it, as Django's TestCase does."""
+    for scope in (tenancy.scope(theirs.organization), tenancy.scope(ours.organization)):
+        with scope:
+            for made in (copy.copy(theirs.note), copy.deepcopy(theirs.note)):
+                assert (made, made.code) == (theirs.note, theirs.note.code)
+
+
+@pytest.mark.parametrize("fields", [[], ["code"]], ids=["whole", "deferred"])
+def test_row_when_pickled_is_loaded_by_its_own_organization(
+    ours: Rows, theirs: Rows, fields: list[str]
+) -> None:
+    """A cached row is nobody else's; in no scope and unscoped a task may load it."""
+    with tenancy.scope(theirs.organization):
+        note = Note.objects.only(*fields).get(pk=theirs.note.pk)
+        text = pickle.dumps([note])
+        assert pickle.loads(text)[0].code == note.code
+
+    for scope in (tenancy.scope(ours.organization), tenancy.scope(user=ours.user)):
+        with scope, pytest.raises(CrossOrganization, match="A pickled Note of another"):
+            pickle.loads(text)
+    assert pickle.loads(text) == [theirs.note]
+    with tenancy.unscoped("tests: as a task"):
+        assert pickle.loads(text)[0].code == theirs.note.code
+
+
+def test_organization_when_pickled_is_its_own_and_its_users(
+    ours: Rows, theirs: Rows
+) -> None:
+    """What a user's scope lists is loaded there, and in the organization's own."""
+    texts = [pickle.dumps(row) for row in (ours.organization, ours.member)]
+
+    for text in texts:
+        for scope in (tenancy.scope(ours.organization), tenancy.scope(user=ours.user)):
+            with scope:
+                assert pickle.loads(text).pk in (ours.organization.pk, ours.member.pk)
+        with tenancy.scope(theirs.organization), pytest.raises(CrossOrganization):
+            pickle.loads(text)
+
+
+def test_row_when_pickled_leads_to_no_more(ours: Rows, theirs: Rows) -> None:
     """A row that travels keeps what was loaded, and leads to nothing else."""
     with tenancy.scope(theirs.organization):
         text = pickle.dumps(Folder.objects.prefetch_related("notes").get())
+    folder = pickle.loads(text)
 
     with tenancy.scope(ours.organization):
-        folder = pickle.loads(text)
         assert folder.children.count() == 0
         try:
             seen = {note.pk for note in folder.notes.all()}
