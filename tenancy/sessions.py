@@ -454,11 +454,15 @@ def note_device(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
 @receiver(user_logged_in, dispatch_uid="tenancy.sessions.keep_domain")
 def keep_domain(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
     """Make a session, of any engine, the domain's at which somebody signs in."""
+    session = getattr(request, "session", None)
+    if session is None or SESSION_KEY not in session:
+        # A token was given, say.
+        return
     domain = _find_domain(request)
-    if domain is not None:
-        request.session[DOMAIN] = domain
-    elif hasattr(request, "session"):
-        request.session.pop(DOMAIN, None)
+    if domain is None:
+        session.pop(DOMAIN, None)
+    else:
+        session[DOMAIN] = domain
 
 
 def is_of_domain(data: Any, domain: str | None) -> bool:

@@ -19,6 +19,7 @@ from pytest_django import Settings
 
 import tenancy
 from project.tracker.models import Project
+from tenancy.caches import separate_keys
 from tenancy.decorators import organization_not_required
 from tenancy.models import Organization, User
 
@@ -145,6 +146,14 @@ def test_key_of_a_fragment_tells_the_scope(acme: Organization, alice: User) -> N
         assert make_template_fragment_key("sidebar") == f"{plain}.user-{alice.pk}"
     with tenancy.unscoped("tests: a key"):
         assert make_template_fragment_key("sidebar") == f"{plain}.unscoped"
+
+
+def test_key_of_a_fragment_tells_the_scope_once(acme: Organization) -> None:
+    """Where apps are set up again, the keys stay as they are."""
+    with tenancy.scope(acme):
+        before = make_template_fragment_key("sidebar")
+        separate_keys()
+        assert make_template_fragment_key("sidebar") == before
 
 
 def test_async_view_that_asks_for_nothing_shares_nothing(

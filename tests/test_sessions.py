@@ -27,6 +27,7 @@ from django.contrib.auth import (
     update_session_auth_hash,
 )
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.contrib.sessions.backends.db import SessionStore as DjangoStore
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -171,6 +172,20 @@ def test_row_of_unknown_device_has_no_address(alice: User) -> None:
     row = row_of(sign_in(alice, REMOTE_ADDR=""))
 
     assert (row.ip_address, str(row)) == (None, "unknown browser")
+
+
+@pytest.mark.parametrize("has_request", [True, False])
+def test_sign_in_by_token_begins_no_session(
+    rf: RequestFactory, alice: User, has_request: bool
+) -> None:
+    """An API that signs in tells the signal's receivers, and needs no session."""
+    request = rf.post("/")
+    request.session = SessionStore()
+
+    sent = request if has_request else None
+    user_logged_in.send(User, request=sent, user=alice)
+
+    assert request.session.is_empty()
 
 
 @pytest.mark.django_db(transaction=True)
