@@ -299,12 +299,14 @@ class PostgreSQLBackend(Backend):
                 verdict is None and "still referenced" in detail
             ):
                 return False
-            # Of a key that is looked at late, Django's own constraint may be the first:
-            # it tells a missing row from another organization's.
-            name = error.diag.constraint_name or ""
-            return name.startswith("tenancy_") or bool(
-                names_in(detail.rpartition(")")[2], self.guard.names)
+            # A key into its own table is looked at late, and Django's own constraint
+            # may be the first: it tells a missing row from another organization's.
+            table = error.diag.table_name or ""
+            is_own = table in self.guard.names and table in names_in(
+                detail.rpartition(")")[2], [table]
             )
+            name = error.diag.constraint_name or ""
+            return is_own or (verdict is not None and name.startswith("tenancy_"))
         return False
 
 
