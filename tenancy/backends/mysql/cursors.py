@@ -8,14 +8,8 @@ from typing import Any, ClassVar
 
 from tenancy.backends.base import Backend, Catalog, Shadowed, mapping_or_sequence
 from tenancy.backends.guard import Verdict
-from tenancy.backends.mysql.locks import (
-    ASCENDING,
-    DESCENDING,
-    IndexColumns,
-    Indexes,
-    may_lock,
-    narrow,
-)
+from tenancy.backends.mysql.conditions import ASCENDING, DESCENDING
+from tenancy.backends.mysql.locks import IndexColumns, Indexes, may_lock, narrow
 from tenancy.backends.statements import Statement
 from tenancy.backends.tokens import MySQLDialect, Passing
 from tenancy.context import current_scope

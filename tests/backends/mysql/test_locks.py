@@ -13,7 +13,7 @@ from django.db.models.lookups import GreaterThan
 
 import tenancy
 from project.tracker.models import Comment, Project, Task
-from tenancy.backends.mysql.locks import ConditionReader
+from tenancy.backends.mysql.conditions import ConditionReader
 from tenancy.backends.tokens import MySQLDialect, Passing
 from tenancy.models import Membership, Organization, User
 
