@@ -867,26 +867,35 @@ FROM pg_policy WHERE polrelid = %s AND polpermissive ORDER BY polname
 """
 
 # A view reads with its owner's rights unless it is a security invoker; an owner
-# without privileges is under the forced policy itself.
+# without privileges is under the forced policy itself. What it reads may be a view.
 _VIEWS = """
-SELECT DISTINCT seen.oid::regclass::text, seen.relkind::text, base.oid::regclass::text
-FROM pg_depend
-JOIN pg_rewrite ON pg_rewrite.oid = objid
-JOIN pg_class AS seen ON seen.oid = ev_class
-JOIN pg_class AS base ON base.oid = refobjid
-JOIN pg_roles ON pg_roles.oid = seen.relowner
-WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
-AND base.oid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
-AND seen.oid <> base.oid
-AND (
-    seen.relkind = 'm'
-    OR seen.relkind = 'v' AND (rolsuper OR rolbypassrls)
-    AND NOT COALESCE(seen.reloptions && ARRAY[
-        'security_invoker=true', 'security_invoker=on', 'security_invoker=1',
-        'security_invoker=yes'], false)
+WITH RECURSIVE reading AS (
+    SELECT ev_class AS oid, refobjid AS base, true AS by_invoker
+    FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+    WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+    AND refobjid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)
+    AND ev_class <> refobjid
+    UNION
+    SELECT ev_class, base, by_invoker AND COALESCE(reloptions && {invoker}, false)
+    FROM reading
+    JOIN pg_class ON pg_class.oid = reading.oid
+    JOIN pg_depend ON refobjid = reading.oid
+    AND classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+    JOIN pg_rewrite ON pg_rewrite.oid = objid
+    WHERE ev_class <> refobjid
 )
+SELECT DISTINCT seen.oid::regclass::text, seen.relkind::text, base::regclass::text
+FROM reading
+JOIN pg_class AS seen ON seen.oid = reading.oid
+JOIN pg_roles ON pg_roles.oid = seen.relowner
+WHERE seen.relkind = 'm' OR seen.relkind = 'v' AND by_invoker
+AND (rolsuper OR rolbypassrls) AND NOT COALESCE(seen.reloptions && {invoker}, false)
 ORDER BY 1, 3
-"""
+""".replace(
+    "{invoker}",
+    "ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1',"
+    " 'security_invoker=yes']",
+)
 
 _PARTITIONS = """
 WITH RECURSIVE part AS (

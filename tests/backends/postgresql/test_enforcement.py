@@ -141,6 +141,13 @@ def test_own_rows_policy_that_differs_is_found() -> None:
             "materialized view",
         ),
         (
+            "CREATE VIEW beneath AS SELECT * FROM notes_note;"
+            " CREATE VIEW between AS SELECT * FROM beneath;"
+            " CREATE MATERIALIZED VIEW seen AS SELECT * FROM between",
+            "view",
+            "materialized view",
+        ),
+        (
             "CREATE TABLE stray (id bigint, organization_id uuid)",
             "table",
             "'organization_id' holds an organization",
