@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import CO_OPTIMIZED
 from types import FrameType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
 from django.db.models.expressions import RawSQL
@@ -220,18 +220,24 @@ def _restrict_batch(plain: type[Query], name: str, scoped: type[Query]) -> None:
 
     @functools.wraps(run)
     def run_scoped(self: Query, *args: Any, **kwargs: Any) -> Any:
-        scope, model = current_scope(), self.model
-        if (
-            scope is not None
-            and scope.organization_id is not None
-            and model is not None
-            and tenant_field(model) is not None
-        ):
+        model = self.model
+        if _is_in_organization(model):
             self = self.chain(scoped)
             _put_predicate_on(self, model)
         return run(self, *args, **kwargs)
 
     setattr(plain, name, run_scoped)
+
+
+def _is_in_organization(model: type[Model] | None) -> TypeGuard[type[Model]]:
+    """Return whether rows of a model are kept to an organization now."""
+    scope = current_scope()
+    return (
+        scope is not None
+        and scope.organization_id is not None
+        and model is not None
+        and tenant_field(model) is not None
+    )
 
 
 def _restrict_outer_delete() -> None:
@@ -246,14 +252,8 @@ def _restrict_outer_delete() -> None:
 
     @functools.wraps(run)
     def run_scoped(self: Any, query: Query) -> Any:
-        scope, model = current_scope(), query.model
-        if (
-            query is not self.query
-            and scope is not None
-            and scope.organization_id is not None
-            and model is not None
-            and tenant_field(model) is not None
-        ):
+        model = query.model
+        if query is not self.query and _is_in_organization(model):
             features = self.connection.features
             if features.update_can_self_select and not (
                 features.delete_can_self_reference_subquery

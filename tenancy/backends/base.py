@@ -235,6 +235,12 @@ class Backend:
             return parameters
         return verdict.fit(parameters, self.key_text(scope))
 
+    def fit_many(self, rows: list[Any], verdict: Verdict | None) -> list[Any]:
+        """Return each row of parameters as fit() does, if any key is asked for."""
+        if verdict is None or not verdict.required:
+            return rows
+        return [self.fit(row, verdict) for row in rows]
+
     def refuse_opaque(self, what: str) -> None:
         """Refuse what cannot be judged by its text, except where nothing is hidden.
 

@@ -101,8 +101,8 @@ class Verdict:
 
     __slots__ = (
         "carries_scope",
-        "ends_transaction",
         "changes_schema",
+        "ends_transaction",
         "hidden",
         "is_write",
         "locking",

@@ -835,13 +835,9 @@ class Reader(TokenReader):
             if table is not None:
                 self.done.add(last)
                 self._occur(table, alias)
-                is_own, is_derived = self._is_outermost(group), False
-                outer: _Group | None = group
-                while outer is not None and not is_derived:
-                    is_derived = outer.is_source and outer.is_query
-                    outer = outer.outer
+                place = self._is_outermost(group), self._is_derived(group)
                 self.statement.source_ends.append(
-                    SourceEnd(table, end_of_source, is_own, is_derived)
+                    SourceEnd(table, end_of_source, *place)
                 )
         if group.join_kind:
             group.joins.append((group.join_kind, alias))
@@ -855,6 +851,14 @@ class Reader(TokenReader):
                 return False
             group = group.outer
         return True
+
+    def _is_derived(self, group: _Group | None) -> bool:
+        """Return whether a query is one from which rows come, or stands in one."""
+        while group is not None:
+            if group.is_source and group.is_query:
+                return True
+            group = group.outer
+        return False
 
     # Names and marks
 

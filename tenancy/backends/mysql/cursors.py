@@ -341,10 +341,9 @@ class GuardedCursor:
         backend: MySQLBackend = self.connection.tenancy_backend
         rows = [mapping_or_sequence(row) for row in args]
         verdict = backend.admit_many(_as_text(query), rows)
-        if verdict is not None:
-            rows = [backend.fit(row, verdict) for row in rows]
-            if verdict.may_write:
-                backend.send_scope()
+        rows = backend.fit_many(rows, verdict)
+        if verdict is not None and verdict.may_write:
+            backend.send_scope()
         self._is_admitted = True
         try:
             return backend.run_narrowed(super().executemany, query, rows, verdict)  # type: ignore[misc]

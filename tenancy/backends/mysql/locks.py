@@ -102,6 +102,7 @@ class _Narrowing:
         self.target = self._find_target()
         if self.target is not None:
             self.sources.append(self.target)
+        self.usable = {source: self._find_usable(source) for source in self.sources}
 
     def _find_target(self) -> _Source | None:
         """Return the table of an UPDATE or a DELETE of one, which stands alone."""
@@ -166,7 +167,7 @@ class _Narrowing:
         }.isdisjoint(self.equated):
             # Its rows are found by another table's, or by keys that the trigger judges.
             return ""
-        usable = self._find_usable(source)
+        usable = self.usable[source]
         if not usable:
             # It reads no row by its key alone, but it may read the whole table.
             has_key = PRIMARY in self.indexes.get(source.table, {})
@@ -252,7 +253,7 @@ class _Narrowing:
                 self._hide(condition.mentions[0])
         if self.statement.verb == "UPDATE" and self.target is not None:
             # MySQL reads an index from its end here, whatever the hint says.
-            usable = self._find_usable(self.target).values()
+            usable = self.usable[self.target].values()
             if any(self._turns(self.target, held) for held in usable):
                 for mention in self.reader.ordered:
                     if mention.column in names.get(mention.table, ()):
@@ -281,7 +282,7 @@ class _Narrowing:
         for source in self.sources:
             columns = self.protected[source.table]
             names = _keys_of(columns)
-            for held in self._find_usable(source).values():
+            for held in self.usable[source].values():
                 names |= held.names.keys()
             names -= {columns.organization, ""}
             found.setdefault(source.alias, set()).update(names)

@@ -166,13 +166,6 @@ class PostgreSQLBackend(Backend):
         if verdict.carries_scope is None:
             verdict.ends_transaction = any(map(_ends_transaction, verdict.statements))
             verdict.carries_scope = carries_scope(verdict)
-        scope = current_scope()
-        if not is_idle or not driver.autocommit:
-            # The transaction may hold what another scope has set: but for what reads no
-            # row, each message sets its own.
-            carries = not _is_control(verdict)
-        else:
-            carries = verdict.carries_scope
         if verdict.ends_transaction and len(verdict.statements) > 1:
             if verdict.tables or driver.tenancy_sent:
                 what = f"names {', '.join(map(repr, verdict.tables))}"
@@ -183,13 +176,18 @@ class PostgreSQLBackend(Backend):
                     "the statements one by one."
                 )
             return None
+        in_transaction = not (is_idle and driver.autocommit)
+        # A transaction may hold what another scope has set: but for what reads no row,
+        # each message sets its own.
+        carries = not _is_control(verdict) if in_transaction else verdict.carries_scope
         if not carries:
             return None
+        scope = current_scope()
         if scope is None:
             driver.tenancy_planned = True
             # The transaction still holds what the last scope in it has set.
             return _NO_ORGANIZATION if driver.tenancy_sent else None
-        if not is_idle or not driver.autocommit:
+        if in_transaction:
             if not driver.tenancy_sent:
                 driver.tenancy_first = scope
             elif not scope.reaches_same_rows(driver.tenancy_first):

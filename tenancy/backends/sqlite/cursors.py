@@ -269,8 +269,7 @@ class GuardedCursor(sqlite3.Cursor):
         rows: list[Any] = [mapping_or_sequence(row) for row in parameters]
         text = self._as_django(sql, rows[0] if rows else None)
         verdict = self._backend.admit_many(text, rows)
-        if verdict is not None:
-            rows = [self._backend.fit(row, verdict) for row in rows]
+        rows = self._backend.fit_many(rows, verdict)
         try:
             return super().executemany(sql, rows)
         except sqlite3.Error as error:
